@@ -1,0 +1,1 @@
+"""The hands: execute slices, call providers, publish progress."""

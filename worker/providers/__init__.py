@@ -1,0 +1,1 @@
+"""One codec per wire protocol, pure: bytes in, deltas out."""
