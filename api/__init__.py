@@ -1,0 +1,1 @@
+"""The HTTP face: five dialects of one service, and the `assay` command."""

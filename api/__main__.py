@@ -1,0 +1,74 @@
+"""Run one API process: `python -m api`."""
+
+import logging
+import os
+import sys
+from types import FrameType
+
+import uvicorn
+from litestar import Litestar
+
+from api.app import create_app
+from db.domain.errors import AppError
+from db.settings import Settings, SettingsInvalid, load
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Server(uvicorn.Server):
+    """Ends its streams before it waits for them: their clients reconnect and replay."""
+
+    def __init__(self, app: Litestar, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self._app.state, "floor"):
+            self._app.state.floor.hub.close()
+        super().handle_exit(sig, frame)
+
+
+def refuse_open_doors(settings: Settings) -> None:
+    """Raise unless open mode stays on this machine or somebody took the risk on purpose."""
+    if settings.auth == "open" and settings.host not in LOOPBACK and not settings.accept_open:
+        raise SettingsInvalid(
+            f"ASSAY_AUTH=open lets anybody in, and {settings.host} is not only this machine: "
+            "set ASSAY_AUTH=required, or ASSAY_ACCEPT_OPEN=1 if that is what you want."
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+        backlog=4096,
+    )
+    Server(app, config).run()
+
+
+def main() -> int:
+    try:
+        settings = load(os.environ)
+        logging.basicConfig(level=settings.log_level.upper(), format=FORMAT)
+        refuse_open_doors(settings)
+        serve(settings)
+    except AppError as error:
+        print(f"assay api: {error}", file=sys.stderr)  # noqa: T201
+        return 78
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

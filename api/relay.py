@@ -1,0 +1,174 @@
+"""From one pub/sub connection per process to every open stream: each event is encoded once.
+
+A run's channel is contiguous: what pub/sub lost is read from the table, by one query for all who
+watch. A reader that falls behind is closed; it reconnects and replays.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from arq.connections import ArqRedis
+
+from api.frames import Frames
+from db.bus import channel, decode_batch
+from db.events import list_events
+from db.pool import OUTAGES, Pool
+from db.queue import REDIS_DOWN
+
+log: Final = logging.getLogger("assay.api")
+BACKLOG: Final = 512  # batches one reader may be behind
+CATCH_UP_S: Final = 2.0  # bounds a lost PUBLISH
+DEAF_CATCH_UP_S: Final = 0.3  # while Redis is away
+
+
+class Subscriber:
+    """One open stream: batches wait here, joined into one write when the reader comes back."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Frames] = deque()
+        self.closed = False
+        self._woken = asyncio.Event()
+
+    def push(self, frames: Frames) -> None:
+        if len(self.waiting) >= BACKLOG:
+            self.close()
+            return
+        self.waiting.append(frames)
+        self._woken.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._woken.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until something came or the stream was closed; False on silence."""
+        if not self.waiting and not self.closed:
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._woken.wait()
+        return bool(self.waiting) or self.closed
+
+
+class Channel:
+    """Everybody who watches one run."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        self.subscribers: set[Subscriber] = set()
+        self.last: int | None = None  # number of the last event handed on
+
+    def feed(self, frames: Frames) -> bool:
+        """Hand on what is new; False when something before it is missing."""
+        if self.last is not None and frames.first > self.last + 1:
+            return False
+        fresh = frames.after(self.last or 0)
+        if fresh:
+            self.last = fresh.last
+            for subscriber in self.subscribers:
+                subscriber.push(fresh)
+        return True
+
+
+class Hub:
+    """One per process; `run` keeps it listening."""
+
+    def __init__(self, pool: Pool, redis: ArqRedis) -> None:
+        self._pool, self._redis = pool, redis
+        self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
+        self._channels: dict[bytes, Channel] = {}
+        self._closing = False
+        self._listening = False
+        self._catching_up = asyncio.Event()
+
+    @property
+    def streams(self) -> int:
+        return sum(len(channel.subscribers) for channel in self._channels.values())
+
+    async def join(self, run_id: UUID) -> Subscriber:
+        """Start to receive a run's events; read the table afterwards for what came before."""
+        name = channel(run_id).encode()
+        subscriber = Subscriber()
+        if self._closing:
+            subscriber.close()
+        watched = self._channels.get(name)
+        if watched is None:
+            watched = self._channels[name] = Channel(run_id)
+            with suppress(*REDIS_DOWN):
+                await self._pubsub.subscribe(name.decode())
+        watched.subscribers.add(subscriber)
+        return subscriber
+
+    def seen(self, run_id: UUID, seq: int) -> None:
+        """Say where a reader's replay ended: a channel that heard nothing yet goes on from there."""
+        watched = self._channels.get(channel(run_id).encode())
+        if watched is not None and watched.last is None:
+            watched.last = seq
+
+    async def leave(self, run_id: UUID, subscriber: Subscriber) -> None:
+        name = channel(run_id).encode()
+        watched = self._channels.get(name)
+        if watched is None:
+            return
+        watched.subscribers.discard(subscriber)
+        if not watched.subscribers:
+            del self._channels[name]
+            with suppress(*REDIS_DOWN):
+                await self._pubsub.unsubscribe(name.decode())
+
+    def close(self) -> None:
+        """End every stream: the process stops, its clients come back elsewhere."""
+        self._closing = True
+        for subscriber in self._everybody():
+            subscriber.close()
+
+    async def run(self) -> None:
+        """Listen and catch up until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._catch_up())
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                if not self._pubsub.subscribed:
+                    await asyncio.sleep(0.05)
+                    self._listening = True
+                    continue
+                message = await self._pubsub.get_message(timeout=5)
+                self._listening = True
+            except REDIS_DOWN as error:
+                log.warning("not hearing events: %s", error)
+                self._listening = False
+                await asyncio.sleep(0.2)
+                continue
+            if message and (watched := self._channels.get(message["channel"])):
+                frames = Frames(decode_batch(message["data"]))
+                if not watched.feed(frames):
+                    self._catching_up.set()
+
+    async def _catch_up(self) -> None:
+        """Read what was missed, for each watched run at once."""
+        while True:
+            pause = CATCH_UP_S if self._listening else DEAF_CATCH_UP_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._catching_up.wait()
+            self._catching_up.clear()
+            for watched in tuple(self._channels.values()):
+                with suppress(*OUTAGES):
+                    await self._read(watched)
+
+    async def _read(self, watched: Channel) -> None:
+        if watched.last is None:
+            return
+        while events := await list_events(self._pool, watched.run_id, watched.last):
+            watched.feed(Frames(events))
+
+    def _everybody(self) -> Iterable[Subscriber]:
+        return [s for watched in self._channels.values() for s in watched.subscribers]

@@ -1,0 +1,1 @@
+"""The floor: the only code that speaks to Postgres and Redis."""

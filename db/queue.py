@@ -1,0 +1,112 @@
+"""The doorbell: arq jobs that carry a slice's id and nothing else.
+
+Losing it costs latency, never data: the scheduler rings again what nobody heard.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
+from redis.asyncio import ConnectionPool
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError
+
+PROTOCOL: Final = 1  # workers of another protocol read another queue
+QUEUE: Final = f"arq:queue:assay:{PROTOCOL}"
+LEASES: Final = f"{QUEUE}:leases"
+WAKE: Final = f"{QUEUE}:wake"
+CANCEL: Final = "assay:cancel"
+EXECUTE: Final = "execute_slice"
+JOB_TTL_MS: Final = 7 * 24 * 3600 * 1000
+LUA: Final = Path(__file__).parent / "lua"
+REDIS_DOWN: Final = (RedisError, OSError, TimeoutError)
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode: Final = msgspec.msgpack.Decoder().decode
+
+
+class Ring(NamedTuple):
+    """A slice that waits for a worker, and the epoch it waits in."""
+
+    slice_id: UUID
+    epoch: int
+
+    @property
+    def job_id(self) -> str:
+        return f"{self.slice_id}:{self.epoch}"
+
+
+def open_redis(url: str) -> ArqRedis:
+    """Make a client; it connects when first used and fails fast when Redis is away."""
+    pool = ConnectionPool.from_url(
+        url, socket_connect_timeout=1.0, socket_timeout=5.0, health_check_interval=10
+    )
+    return ArqRedis(
+        connection_pool=pool,
+        job_serializer=encode,
+        job_deserializer=decode,
+        default_queue_name=QUEUE,
+    )
+
+
+def script(redis: ArqRedis, name: str) -> AsyncScript:
+    """Register `db/lua/<name>.lua`."""
+    return redis.register_script((LUA / f"{name}.lua").read_text())
+
+
+class Doorbell:
+    """Rings slices and cancels; every failure is left to the scheduler, which rings again."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self.redis = redis
+        self._ring = script(redis, "ring")
+
+    async def ring(self, rings: Iterable[Ring]) -> bool:
+        """Enqueue each slice once per epoch; False when Redis is away."""
+        try:
+            for one in rings:
+                await self._ring(
+                    keys=[QUEUE, job_key_prefix + one.job_id],
+                    args=[one.job_id, _job(one), JOB_TTL_MS, WAKE],
+                )
+        except REDIS_DOWN:
+            return False
+        return True
+
+    async def ring_many(self, rings: Iterable[Ring]) -> bool:
+        """Enqueue thousands in few round trips."""
+        rings = tuple(rings)
+        try:
+            for start in range(0, len(rings), 500):
+                async with self.redis.pipeline(transaction=False) as pipe:
+                    for one in rings[start : start + 500]:
+                        await self._ring(
+                            keys=[QUEUE, job_key_prefix + one.job_id],
+                            args=[one.job_id, _job(one), JOB_TTL_MS, WAKE],
+                            client=pipe,
+                        )
+                    await pipe.execute()
+        except REDIS_DOWN:
+            return False
+        return True
+
+    async def cancel(self, run_id: UUID) -> bool:
+        """Tell every worker to stop this run now; False when Redis is away."""
+        try:
+            await self.redis.publish(CANCEL, str(run_id))
+        except REDIS_DOWN:
+            return False
+        return True
+
+
+def _job(ring: Ring) -> bytes:
+    args = (str(ring.slice_id),)
+    job = serialize_job(EXECUTE, args, {}, None, int(time.time() * 1000), serializer=encode)
+    assert job is not None
+    return job

@@ -1,0 +1,1 @@
+"""The clock: ring what was never heard, reconcile what was lost."""
