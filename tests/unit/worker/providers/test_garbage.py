@@ -148,6 +148,20 @@ def test_an_error_in_a_whole_answer_is_a_refusal(wire, text):
         WIRES[wire].decode(text.encode())
 
 
+HOLES = [
+    ("openai", '{"id":"c"}'),
+    ("anthropic", '{"type":"message_start"}'),
+    ("gemini", '{"responseId":"x"}'),
+]
+
+
+@pytest.mark.parametrize(("wire", "text"), HOLES)
+def test_a_hole_is_bad_even_where_the_end_is_good(wire, text):
+    deltas, failure = drain(wire, [event(text), event(END[wire])])
+    assert deltas == []
+    assert isinstance(failure, BadResponse)
+
+
 def test_a_failure_stays():
     decoder = WIRES["openai"].decoder()
     assert decoder.feed(event(OK["openai"]) + event("{bad"))

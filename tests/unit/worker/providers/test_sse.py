@@ -87,3 +87,10 @@ def test_a_long_line_in_small_pieces_takes_linear_time():
     for _ in range(80_000):
         assert list(reader.feed(b"x" * 100)) == []
     assert time.perf_counter() - started < 2.0
+
+
+def test_an_endless_line_is_refused_before_it_ends():
+    reader = EventReader(cap=100)
+    with pytest.raises(BadResponse):
+        for _ in range(200):
+            assert list(reader.feed(b"x")) == []
