@@ -12,8 +12,6 @@ Any other verb goes to the `assay` command, as does `python3 run.py up --help`.
 The first start makes .venv here (ASSAY_VENV=DIR puts it elsewhere) from the hashed lock file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl
@@ -30,7 +28,7 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
-OLDEST = (3, 11)
+OLDEST = (3, 11)  # annotations are quoted so that older ones get as far as saying so
 DEVELOPERS = ("test", "check", "bench")
 LOCKS = {"run": "requirements.lock", "dev": "requirements-dev.lock"}
 CHECKS = (
@@ -54,7 +52,7 @@ class Trouble(Exception):
     """Something a person has to do first; its message says what."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: "list[str]") -> int:
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print((__doc__ or "").strip())
         return 0
@@ -74,7 +72,7 @@ def main(argv: list[str]) -> int:
     return 1
 
 
-def hand_over(python: str, argv: list[str]) -> NoReturn:
+def hand_over(python: str, argv: "list[str]") -> NoReturn:
     """Become the program that the verb names."""
     command = [python, "-P", "-m", "api.cli", *argv]  # -P: no `api` folder of the caller's
     if argv[0] == "test":
@@ -175,17 +173,12 @@ def clear(venv: Path) -> None:
 def create(venv: Path) -> None:
     say(f"making {venv}")
     without = [] if importlib.util.find_spec("ensurepip") else ["--without-pip"]
-    if without:
-        demand_own_pip()
     done = run([sys.executable, "-m", "venv", *without, str(venv)])
     if done.returncode != 0:
-        raise Trouble(
-            f"Python could not make a virtual environment in {venv}. "
-            f"{summary(done.stdout) or 'Install python3-venv (apt-get install python3-venv).'}"
-        )
+        raise Trouble(diagnosis(done.stdout, f"Python could not make {venv}"))
 
 
-def find_pip(venv: Path) -> list[str]:
+def find_pip(venv: Path) -> "list[str]":
     """Prefer the environment's own pip; Debian's can work on it from outside."""
     python = str(venv / "bin" / "python")
     if run([python, "-m", "pip", "--version"]).returncode == 0:
@@ -206,7 +199,7 @@ def demand_own_pip() -> None:
         raise Trouble("this pip is older than 22.3. Install python3-venv, or a newer pip.")
 
 
-def demand_python(version: tuple[int, int]) -> None:
+def demand_python(version: "tuple[int, int]") -> None:
     if version < OLDEST:
         raise Trouble(
             f"this is Python {version[0]}.{version[1]}, and Assay needs 3.11 or newer. "
@@ -214,7 +207,7 @@ def demand_python(version: tuple[int, int]) -> None:
         )
 
 
-def install(command: list[str], what: str) -> None:
+def install(command: "list[str]", what: str) -> None:
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     progress = Progress(what)
     said: list[str] = []
@@ -229,7 +222,7 @@ def install(command: list[str], what: str) -> None:
         raise Trouble(diagnosis("".join(said)))
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run(command: "list[str]") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - Python, pip and our checks
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -265,7 +258,7 @@ def say(text: str) -> None:
     print(f"run.py: {text}", file=sys.stderr, flush=True)
 
 
-def diagnosis(output: str) -> str:
+def diagnosis(output: str, what: str = "pip failed") -> str:
     """Put what pip said into one sentence about the cause and one about the cure."""
     if any(words in output for words in NO_SPACE):
         return explain(OSError(errno.ENOSPC, "No space left on device"))
@@ -279,7 +272,7 @@ def diagnosis(output: str) -> str:
             f"the package index cannot be reached ({summary(output)}). Connect this machine, or "
             "name an index or proxy that it can reach in pip's configuration, and start again."
         )
-    return f"pip failed: {summary(output)}"
+    return f"{what}: {summary(output)}"
 
 
 def summary(output: str) -> str:

@@ -32,7 +32,11 @@ def main(parent: int, death_signal: int, uid: str, gid: str, argv: list[str]) ->
 def become_nobody(libc: ctypes.CDLL) -> None:
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "no user namespace may be made on this machine")
+        raise OSError(
+            ctypes.get_errno(),
+            "this user has no name, and no user namespace may be made to give it one: add it to "
+            "/etc/passwd, or set DATABASE_URL and REDIS_URL",
+        )
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{NOBODY} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{NOBODY} {gid} 1")

@@ -105,6 +105,9 @@ async def test_only_the_store_that_is_asked_for_starts(data):
     async with open_stores(data, postgres=False, durable=False) as stores:
         assert stores.database_url == ""
         assert recorded(data, "postgres") is None
+    async with open_stores(data, valkey=False, durable=False) as stores:
+        assert stores.redis_url == ""
+        assert recorded(data, "valkey") is None
 
 
 async def test_a_long_path_puts_the_sockets_elsewhere(data):
@@ -168,6 +171,14 @@ async def test_a_queue_of_a_newer_server_is_refused(data):
             pytest.fail("it started")
 
 
+async def test_a_queue_of_an_older_redis_is_taken_over(data):
+    (data / "valkey").mkdir()
+    (data / "valkey" / "server.json").write_text('{"server": "redis", "version": [7, 0]}')
+    async with open_stores(data, postgres=False, durable=False) as stores:
+        assert await ask(stores, "ping")
+    assert '"valkey"' in (data / "valkey" / "server.json").read_text()
+
+
 @root_only
 async def test_a_closed_directory_above_the_data_is_named(data):
     data.chmod(0o700)
@@ -177,8 +188,12 @@ async def test_a_closed_directory_above_the_data_is_named(data):
 
 
 @root_only
-@pytest.mark.parametrize("find", [lambda: find_postgres(None), find_valkey])
-def test_binaries_in_a_closed_environment_are_copied(data, find):
+@pytest.mark.parametrize(
+    ("find", "program"),
+    [(lambda: find_postgres(None), "initdb"), (find_valkey, "valkey-server")],
+    ids=["postgres", "valkey"],
+)
+def test_binaries_in_a_closed_environment_are_copied(data, find, program):
     nobody = Account(65534, 65534)
     found = find()
     closed = data / "closed"
@@ -188,10 +203,9 @@ def test_binaries_in_a_closed_environment_are_copied(data, find):
     data.chmod(0o711)
     path = usable(home, data, nobody)
     assert path != home.path
-    argv = [sys.executable, str(SHIM), str(os.getpid()), "15", "65534", "65534"]
-    said = subprocess.run(
-        [*argv, path, "--version"], capture_output=True, text=True, check=True, cwd="/"
-    )
+    shim = [sys.executable, str(SHIM), str(os.getpid()), "15", "65534", "65534"]
+    argv = [*shim, path.with_name(program), "--version"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, cwd="/")
     assert str(found.version[0]) in said.stdout
 
 

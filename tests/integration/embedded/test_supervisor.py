@@ -177,18 +177,36 @@ async def test_a_killed_supervisor_leaves_nothing(start, eventually, family, sur
 async def test_without_its_guard_the_next_start_stops_what_is_left(
     start, eventually, family, survivors
 ):
-    host = start(program("deaf", STUBBORN))
+    host = start(program("meek"), program("deaf", STUBBORN))
     await eventually(lambda: said(host, "deaf").count("deaf") == 2)
     everyone = family(host.process.pid)
     host.process.send_signal(signal.SIGSTOP)  # so that it cannot replace the guard
     guard_of(everyone).kill()
     host.process.kill()
     host.process.wait()
-    await eventually(lambda: len(survivors(everyone)) == 2)  # deaf and its child
+    await eventually(lambda: len(survivors(everyone)) == 2)  # the kernel ended meek
     following = start(program("meek"))
     await eventually(following.is_up)
     assert survivors(everyone) == []
     assert "left by a start that was killed" in following.text
+
+
+async def test_a_start_waits_for_the_backends_of_a_killed_postgres(start, eventually, family):
+    host = start(stores=True)
+    await eventually(host.is_up)
+    everyone = family(host.process.pid)
+    postmaster = psutil.Process(host.pid("postgres"))
+    lingering = postmaster.children()[0]
+    lingering.suspend()
+    for each in (host.process, guard_of(everyone), postmaster):
+        each.send_signal(signal.SIGSTOP)
+    for each in (guard_of(everyone), postmaster, host.process):
+        each.kill()
+    host.process.wait()
+    following = start(stores=True)
+    await eventually(lambda: "pre-existing shared memory" in said(host, "postgres"))
+    lingering.resume()
+    await eventually(following.is_up)
 
 
 async def test_a_killed_guard_is_replaced_and_knows_everything(
