@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvloop
 
+from worker.simulator.clock import Clock
 from worker.simulator.protocol import Connection
 from worker.simulator.site import Site
 
@@ -21,8 +22,8 @@ async def serve(host: str, port: int, port_file: Path | None) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    site = Site()
-    server = await loop.create_server(lambda: Connection(site), host, port, backlog=BACKLOG)
+    site, clock = Site(), Clock(loop)
+    server = await loop.create_server(lambda: Connection(site, clock), host, port, backlog=BACKLOG)
     bound = server.sockets[0].getsockname()[1]
     if port_file is not None:
         write_atomically(port_file, str(bound))
@@ -33,6 +34,7 @@ async def serve(host: str, port: int, port_file: Path | None) -> None:
     gc.set_threshold(100_000, 50, 100)
     await stopped.wait()
     server.close()
+    clock.close()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
+from worker.simulator.clock import Alarm, Clock
 from worker.simulator.reply import Reply
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -18,18 +19,20 @@ class Player:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        clock: Clock,
         transport: asyncio.Transport,
         reply: Reply,
         base: float,
     ) -> None:
         self._loop = loop
+        self._clock = clock
         self._transport = transport
         self._reply = reply
         self._base = base
         self._done: Callable[[], None] | None = None
         self._head = reply.head
         self._next = next(reply.steps)
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.Handle | Alarm | None = None
         self._paused = False
         self._over = False
 
@@ -55,12 +58,12 @@ class Player:
             record.outcome, record.disconnected = "disconnected", now
 
     def _schedule(self) -> None:
-        """Play the next step now, soon or when it is due; loop.time() is perf_counter here."""
+        """Play the next step now, soon or when it is due."""
         due = self._base + self._next.due
         if self._paused:
             self._timer = None
         elif due > perf_counter():
-            self._timer = self._loop.call_at(due, self._play)
+            self._timer = self._clock.call_at(due, self._play)
         elif self._head:
             self._play()
         else:

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import httptools
 
+from worker.simulator.clock import Clock
 from worker.simulator.player import Player
 from worker.simulator.reply import plain
 from worker.simulator.site import Request, Site
@@ -20,8 +21,9 @@ PIPELINED_CAP: Final = 64
 class Connection(asyncio.Protocol):
     """Parses requests, plays their replies in order."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, clock: Clock) -> None:
         self._site = site
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, bool]] = deque()
@@ -109,7 +111,9 @@ class Connection(asyncio.Protocol):
         if self._counted:
             self._site.stats.began()
         # A reply played at once frees the connection before Player() returns.
-        self._player = player = Player(self._loop, self._transport, reply, request.received)
+        self._player = player = Player(
+            self._loop, self._clock, self._transport, reply, request.received
+        )
         player.start(self._finished)
 
     def _finished(self) -> None:

@@ -6,7 +6,16 @@ import json
 import pytest
 
 from worker.providers.table import WIRES
-from worker.providers.wire import Finish, Identity, Reasoning, Refused, ToolCall, Usage
+from worker.providers.wire import (
+    ChatRequest,
+    Finish,
+    Identity,
+    Message,
+    Reasoning,
+    Refused,
+    ToolCall,
+    Usage,
+)
 
 TOOL = {
     "type": "function",
@@ -139,3 +148,15 @@ async def test_usage_is_streamed_only_when_asked_for(client):
         text = await response.text()
     assert "usage" not in text
     assert text.endswith("data: [DONE]\n\n")
+
+
+async def test_the_digest_of_a_prompt_is_the_same_on_every_wire(client):
+    said = (Message("user", "hi"), Message("system", "be brief"), Message("assistant", "yes"))
+    expected = hashlib.sha256(b"system: be brief\nuser: hi\nassistant: yes").hexdigest()
+    for wire, codec in WIRES.items():
+        request = ChatRequest(model="n-1", messages=said, max_tokens=5, stream=False)
+        call = codec.encode(request, None)
+        headers = call.headers | {"X-Client-Request-Id": f"digest-{wire}"}
+        async with client.session.post(client.base + call.path, data=call.body, headers=headers):
+            record = await client.record(f"digest-{wire}")
+        assert record["prompt_sha256"] == expected

@@ -91,6 +91,6 @@ def test_a_long_line_in_small_pieces_takes_linear_time():
 
 def test_an_endless_line_is_refused_before_it_ends():
     reader = EventReader(cap=100)
+    assert [event for _ in range(100) for event in reader.feed(b"x")] == []
     with pytest.raises(BadResponse):
-        for _ in range(200):
-            assert list(reader.feed(b"x")) == []
+        list(reader.feed(b"x"))
