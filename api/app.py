@@ -10,7 +10,9 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
-from litestar.static_files import create_static_files_router
+from litestar.static_files import (
+    create_static_files_router,  # pyright: ignore[reportUnknownVariableType] - its defaults
+)
 
 from api import aieval, flperf, kitt, openbench, studio
 from api.deps import DEPENDENCIES, Floor

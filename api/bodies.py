@@ -24,11 +24,11 @@ class Strict(AbstractDTO[T]):
         return decode(value, self.model_type)
 
     @classmethod
-    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition]:
+    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition]:  # noqa: ARG003
         yield from ()
 
     @classmethod
-    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:  # noqa: ARG003
         return False
 
     @classmethod
@@ -37,7 +37,10 @@ class Strict(AbstractDTO[T]):
 
     @classmethod
     def create_openapi_schema(
-        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
+        cls,
+        field_definition: FieldDefinition,
+        handler_id: str,  # noqa: ARG003
+        schema_creator: Any,
     ) -> Reference | Schema:
         return schema_creator.for_field_definition(field_definition)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
@@ -100,7 +100,7 @@ def look_up(table: ErrorTable, error: errors.AppError) -> tuple[int, str]:
 
 def _detail(error: HTTPException) -> str:
     if isinstance(error, ValidationException) and error.extra:
-        return "; ".join(_one(problem) for problem in error.extra if isinstance(problem, dict))
+        return "; ".join(map(_one, cast("list[Mapping[str, Any]]", error.extra)))
     return "" if error.status_code in (404, 405, 413) else error.detail
 
 

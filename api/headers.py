@@ -14,9 +14,12 @@ CSP: Final = (
     "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 # the documentation pages start themselves with an inline script
-DOCS_CSP: Final = CSP.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'").replace(
-    "style-src 'self'", "style-src 'self' 'unsafe-inline'"
-) + "; worker-src blob:"
+DOCS_CSP: Final = (
+    CSP.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'").replace(
+        "style-src 'self'", "style-src 'self' 'unsafe-inline'"
+    )
+    + "; worker-src blob:"
+)
 WALLS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),

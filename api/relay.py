@@ -18,7 +18,7 @@ from api.frames import Frames
 from db.bus import channel, decode_batch
 from db.events import list_events
 from db.pool import OUTAGES, Pool
-from db.queue import REDIS_DOWN
+from db.queue import REDIS_DOWN, next_message
 
 log: Final = logging.getLogger("assay.api")
 BACKLOG: Final = 512  # batches one reader may be behind
@@ -140,15 +140,15 @@ class Hub:
                     await asyncio.sleep(0.05)
                     self._listening = True
                     continue
-                message = await self._pubsub.get_message(timeout=5)
+                message = await next_message(self._pubsub, 5)
                 self._listening = True
             except REDIS_DOWN as error:
                 log.warning("not hearing events: %s", error)
                 self._listening = False
                 await asyncio.sleep(0.2)
                 continue
-            if message and (watched := self._channels.get(message["channel"])):
-                frames = Frames(decode_batch(message["data"]))
+            if message and (watched := self._channels.get(message[0])):
+                frames = Frames(decode_batch(message[1]))
                 if not watched.feed(frames):
                     self._catching_up.set()
 

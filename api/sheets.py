@@ -16,8 +16,21 @@ LONGEST_PROMPT: Final = 1_000_000
 MOST_SAMPLES: Final = 100_000
 # what would change where a call goes, who pays for it, or how it is measured
 REFUSED: Final = frozenset(
-    "api_base base_url api_key headers extra_headers proxy organization stream n user messages "
-    "model contents".split()
+    [
+        "api_base",
+        "base_url",
+        "api_key",
+        "headers",
+        "extra_headers",
+        "proxy",
+        "organization",
+        "stream",
+        "n",
+        "user",
+        "messages",
+        "model",
+        "contents",
+    ]
 )
 
 
@@ -59,14 +72,11 @@ class BenchmarkSheet(msgspec.Struct, frozen=True, kw_only=True):
         return spec
 
     def _targets(self) -> tuple[Target, ...]:
-        ids = [target.model_id for target in self.targets] or self.models
-        if not ids:
+        found = [_target(sheet) for sheet in self.targets] or map(find_target, self.models)
+        unique = tuple({(target.provider, target.model_id): target for target in found}.values())
+        if not unique:
             raise Invalid("models: at least one model is required")
-        found = tuple(find_target(model_id) for model_id in dict.fromkeys(ids))
-        for sheet, target in zip(self.targets, found, strict=False):
-            if sheet.provider_key != target.provider:
-                raise Invalid(f"targets: {sheet.provider_key} does not serve {sheet.model_id}")
-        return found
+        return unique
 
 
 def planned(spec: BenchmarkSpec) -> int:
@@ -74,12 +84,22 @@ def planned(spec: BenchmarkSpec) -> int:
     return len(make_plan(spec).samples)
 
 
+def _target(sheet: TargetSheet) -> Target:
+    target = find_target(sheet.model_id)
+    if target.provider != sheet.provider_key:
+        raise Invalid(f"targets: {sheet.provider_key[:100]} does not serve {target.model_id}")
+    return target
+
+
 def _params(given: dict[str, Any]) -> dict[str, Any]:
     """Merge `passthrough` into the rest; raise Invalid that names each refused key."""
-    through = given.get("passthrough", {})
-    if not isinstance(through, dict):
-        raise Invalid("provider_params.passthrough: must be an object")
-    merged = {name: value for name, value in given.items() if name != "passthrough"} | through
+    try:
+        through = msgspec.convert(given.get("passthrough") or {}, dict[str, Any])
+    except msgspec.ValidationError:
+        raise Invalid("provider_params.passthrough: must be an object") from None
+    merged: dict[str, Any] = {
+        name: value for name, value in given.items() if name != "passthrough"
+    } | through
     if refused := sorted(REFUSED & merged.keys()):
         raise Invalid(f"provider_params: these keys are refused: {', '.join(refused)}")
     return merged

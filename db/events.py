@@ -10,7 +10,9 @@ SQL: Final = load("events")
 PAGE: Final = 1000
 
 
-async def list_events(db: Executor, run_id: UUID, after: int, limit: int = PAGE) -> tuple[Told, ...]:
+async def list_events(
+    db: Executor, run_id: UUID, after: int, limit: int = PAGE
+) -> tuple[Told, ...]:
     """Give the events that follow number `after`, in order, at most `limit`."""
     rows = await SQL["list_events"].many(db, run_id, after, limit)
     return tuple(Told(row["seq"], row["type"], row["data"]) for row in rows)

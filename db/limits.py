@@ -31,7 +31,8 @@ class SharedLimits:
         try:
             seconds, micros = await self.redis.time()
             until = seconds * 1000 + micros // 1000 + TTL_MS
-            await self.redis.zadd(_permits(provider), dict.fromkeys(names, until), xx=True)
+            kept: dict[str, float] = dict.fromkeys(names, float(until))
+            await self.redis.zadd(_permits(provider), kept, xx=True)  # pyright: ignore[reportArgumentType]
         except REDIS_DOWN:
             return
 

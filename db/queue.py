@@ -4,9 +4,9 @@ Losing it costs latency, never data: the scheduler rings again what nobody heard
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import ConnectionPool
-from redis.commands.core import AsyncScript
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 PROTOCOL: Final = 1  # workers of another protocol read another queue
@@ -26,6 +26,8 @@ EXECUTE: Final = "execute_slice"
 JOB_TTL_MS: Final = 7 * 24 * 3600 * 1000
 LUA: Final = Path(__file__).parent / "lua"
 REDIS_DOWN: Final = (RedisError, OSError, TimeoutError)
+
+Script = Callable[..., Awaitable[Any]]
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode: Final = msgspec.msgpack.Decoder().decode
@@ -55,9 +57,15 @@ def open_redis(url: str) -> ArqRedis:
     )
 
 
-def script(redis: ArqRedis, name: str) -> AsyncScript:
+def script(redis: ArqRedis, name: str) -> Script:
     """Register `db/lua/<name>.lua`."""
     return redis.register_script((LUA / f"{name}.lua").read_text())
+
+
+async def next_message(channels: PubSub, timeout_s: float) -> tuple[bytes, bytes] | None:
+    """Wait for the next (channel, data); None on silence. Reconnects and subscribes again."""
+    message = cast("dict[str, Any] | None", await channels.get_message(timeout=timeout_s))
+    return (message["channel"], message["data"]) if message else None
 
 
 class Doorbell:
@@ -107,6 +115,5 @@ class Doorbell:
 
 def _job(ring: Ring) -> bytes:
     args = (str(ring.slice_id),)
-    job = serialize_job(EXECUTE, args, {}, None, int(time.time() * 1000), serializer=encode)
-    assert job is not None
-    return job
+    enqueued_ms = int(time.time() * 1000)
+    return serialize_job(EXECUTE, args, {}, None, enqueued_ms, serializer=encode) or b""

@@ -1,6 +1,5 @@
 """Samples and attempts as stored; one statement writes a whole batch, once."""
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 

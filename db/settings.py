@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -42,7 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_s: Positive = 20.0  # how long a stopping worker waits for its calls
     pool_size: Count = 10
     provider_concurrency: Count = 64  # calls in flight at one provider, over all workers
-    provider_rps: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # calls per second and provider; 0: no limit
+    provider_rps: Annotated[float, msgspec.Meta(ge=0)] = (
+        0.0  # calls per second and provider; 0: no limit
+    )
     connect_timeout_s: Positive = 10.0
     ttft_timeout_s: Positive = 60.0
     idle_timeout_s: Positive = 60.0
@@ -117,7 +119,7 @@ def _explain(error: msgspec.ValidationError) -> str:
 
 def _redact(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return ",".join(map(str, cast("tuple[object, ...]", value)))
     text = str(value)
     parts = urlsplit(text)
     if not parts.password:

@@ -69,5 +69,4 @@ def _last_event(
         return make_event("complete", saved_to=f"/api/history/{run_id}", run_id=run_id, **counts)
     if end == "cancelled":
         return make_event("cancelled", run_id=run_id, **counts)
-    assert failure is not None
-    return make_event("error", **failure, run_id=run_id, **counts)
+    return make_event("error", **(failure or {}), run_id=run_id, **counts)

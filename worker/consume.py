@@ -9,16 +9,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, retry_key_prefix
+from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 from redis.asyncio.client import PubSub
 
 from db.limits import PAUSE
-from db.queue import CANCEL, EXECUTE, LEASES, QUEUE, REDIS_DOWN, WAKE, decode, encode, script
+from db.queue import (
+    CANCEL,
+    EXECUTE,
+    LEASES,
+    QUEUE,
+    REDIS_DOWN,
+    WAKE,
+    decode,
+    encode,
+    next_message,
+    script,
+)
 
 log: Final = logging.getLogger("assay.queue")
 NEVER_S: Final = 7 * 24 * 3600  # deadlines are the executor's business
@@ -33,11 +45,18 @@ class LeaseWorker(Worker):
     """Claims doorbell jobs and executes their slices, at most `slots` at a time."""
 
     def __init__(self, redis: ArqRedis, execute: Execute, owner: str, slots: int) -> None:
-        async def execute_slice(_ctx: dict[Any, Any], slice_id: str) -> None:
-            await execute(UUID(slice_id))
+        async def execute_slice(ctx: dict[Any, Any], *ids: str) -> None:  # noqa: ARG001 - arq's
+            await execute(UUID(ids[0]))
 
         super().__init__(
-            functions=[func(execute_slice, name=EXECUTE, timeout=NEVER_S, max_tries=1_000_000)],
+            functions=[
+                func(
+                    cast("WorkerCoroutine", execute_slice),
+                    name=EXECUTE,
+                    timeout=NEVER_S,
+                    max_tries=1_000_000,
+                )
+            ],
             redis_pool=redis,
             queue_name=QUEUE,
             max_jobs=slots,
@@ -122,8 +141,12 @@ class LeaseWorker(Worker):
     async def finish_job(
         self,
         job_id: str,
-        finish: bool,  # noqa: FBT001 - arq's signature
-        *_: Any,
+        finish: bool,  # noqa: FBT001 - arq's signature, as all of these
+        result_data: bytes | None,  # noqa: ARG002
+        result_timeout_s: float | None,  # noqa: ARG002
+        keep_result_forever: bool,  # noqa: ARG002, FBT001
+        incr_score: int | None,  # noqa: ARG002
+        keep_in_progress: float | None,  # noqa: ARG002
     ) -> None:
         """Remove a finished job, or hand back one that was cancelled."""
         await self._finish(
@@ -131,15 +154,17 @@ class LeaseWorker(Worker):
             args=[job_id, self.owner, "1" if finish else "0", WAKE],
         )
 
-    async def finish_failed_job(self, job_id: str, _: bytes | None) -> None:
-        await self.finish_job(job_id, finish=True)
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        await self.finish_job(job_id, True, result_data, None, False, None, None)
 
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(LEASE_MS / 3000)
             with suppress(*REDIS_DOWN):
                 if self.tasks:
-                    await self._renew(keys=[QUEUE, LEASES], args=[LEASE_MS, self.owner, *self.tasks])
+                    await self._renew(
+                        keys=[QUEUE, LEASES], args=[LEASE_MS, self.owner, *self.tasks]
+                    )
 
     async def _hear(self) -> None:
         """Listen on one connection; after every reconnect look at the queue once."""
@@ -155,9 +180,9 @@ class LeaseWorker(Worker):
 
     async def _dispatch(self, channels: PubSub) -> None:
         while True:
-            message = await channels.get_message(timeout=5)
-            if message and message["channel"] in self.listeners:
-                self.listeners[message["channel"]](message["data"])
+            message = await next_message(channels, 5)
+            if message and message[0] in self.listeners:
+                self.listeners[message[0]](message[1])
 
 
 def _pause(data: bytes) -> tuple[str, float]:

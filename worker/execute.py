@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from db.bus import publish
@@ -97,9 +97,13 @@ async def _settle(body: Body, held: Held, progress: Progress) -> None:
 def _failure(held: Held) -> BaseException | None:
     if held.task.cancelled():
         return None
-    error = held.task.exception()
+    return innermost(held.task.exception())
+
+
+def innermost(error: BaseException | None) -> BaseException | None:
+    """Unwrap a task group's first failure."""
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
 
 

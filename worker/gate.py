@@ -92,8 +92,11 @@ class Gate:
     async def _wait_for_turn(self, provider: str) -> None:
         if rate := self._settings.provider_rps:
             await asyncio.sleep(await self._limits.wait_s(provider, rate))
-        while (left := self._paused_until.get(provider, 0.0) - time.monotonic()) > 0:
+        while left := self._pause_left(provider):  # noqa: ASYNC110 - it may be prolonged meanwhile
             await asyncio.sleep(left)
+
+    def _pause_left(self, provider: str) -> float:
+        return max(0.0, self._paused_until.get(provider, 0.0) - time.monotonic())
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -37,25 +37,31 @@ class Reply:
         """Note what one arrival at `at` brought; each content event is one stamp."""
         for delta in deltas:
             match delta:
-                case Text(text):
-                    if text:
-                        self.text.append(text)
-                        self.first_answer = self.first_answer or at
-                        self.arrivals.append(at)
-                case Reasoning(text):
-                    if text:
-                        self.reasoning.append(text)
-                        self.arrivals.append(at)
+                case Text(text) if text:
+                    self.text.append(text)
+                    self.first_answer = self.first_answer or at
+                    self.arrivals.append(at)
+                case Reasoning(text) if text:
+                    self.reasoning.append(text)
+                    self.arrivals.append(at)
                 case ToolCall():
                     self.tool_calls.append(delta)
                     self.first_answer = self.first_answer or at
                     self.arrivals.append(at)
-                case Usage():
-                    self.usage = _newest(self.usage, delta)
-                case Finish(reason):
-                    self.finish_reason = reason
-                case Identity(response_id):
-                    self.response_id = self.response_id or response_id
+                case _:
+                    self._note(delta)
+
+    def _note(self, delta: Delta) -> None:
+        """Take what is said about the answer; an empty part of it says nothing."""
+        match delta:
+            case Usage():
+                self.usage = _newest(self.usage, delta)
+            case Finish(reason):
+                self.finish_reason = reason
+            case Identity(response_id):
+                self.response_id = self.response_id or response_id
+            case _:
+                return
 
     @property
     def stamps(self) -> Stamps:
@@ -80,4 +86,6 @@ def _newest(old: Usage | None, new: Usage) -> Usage:
     """Providers tell usage in parts: the later number wins, silence keeps the earlier."""
     if old is None:
         return new
-    return Usage(*(late if late is not None else early for early, late in zip(old, new, strict=True)))
+    return Usage(
+        *(late if late is not None else early for early, late in zip(old, new, strict=True))
+    )

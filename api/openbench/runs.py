@@ -14,7 +14,7 @@ from api.bodies import Strict
 from api.deps import Floor
 from api.orders import start_run
 from api.sheets import BenchmarkSheet
-from db.domain.errors import Invalid
+from db.domain.errors import Invalid, RunNotFound
 from db.domain.lifecycle import State
 from db.runs import Filter, Run, delete_run, fetch_run, list_runs
 from db.samples import list_attempts, list_samples
@@ -176,8 +176,6 @@ async def remove_run(
 
 def parse_id(text: str) -> UUID:
     """Read an id; one that cannot exist is a run that does not exist."""
-    from db.domain.errors import RunNotFound
-
     try:
         return UUID(text)
     except ValueError:
@@ -205,7 +203,9 @@ def word_detail(run: Run) -> Detail:
 
 
 def zulu(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+    return (
+        at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+    )
 
 
 def _item(run: Run) -> dict[str, Any]:

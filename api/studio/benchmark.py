@@ -53,7 +53,13 @@ def closing(_: Told) -> bytes:
 MANNER: Final = Manner(frames.studio, heartbeat, closing)
 
 
-@post("/api/benchmark", dto=Strict[BenchmarkSheet], return_dto=None, status_code=200, tags=["benchmarks"])
+@post(
+    "/api/benchmark",
+    dto=Strict[BenchmarkSheet],
+    return_dto=None,
+    status_code=200,
+    tags=["benchmarks"],
+)
 async def run_benchmark(
     request: Request[Any, Any, Any],
     data: JSONBody[BenchmarkSheet],
@@ -71,7 +77,13 @@ async def run_benchmark(
     return await relay(floor, await fetch_run(floor.pool, run_id, caller.id), 0, MANNER)
 
 
-@post("/api/benchmark/cancel", dto=Strict[CancelSheet], return_dto=None, status_code=200, tags=["benchmarks"])
+@post(
+    "/api/benchmark/cancel",
+    dto=Strict[CancelSheet],
+    return_dto=None,
+    status_code=200,
+    tags=["benchmarks"],
+)
 async def cancel_benchmark(
     floor: NamedDependency[Floor],
     caller: NamedDependency[Caller],

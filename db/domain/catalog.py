@@ -88,7 +88,12 @@ def find_target(model_id: str) -> Target:
 
 def _names_a_model(model_id: str, prefix: str) -> bool:
     name = model_id.removeprefix(prefix)
-    return model_id.startswith(prefix) and 0 < len(name) <= 100 and name.isascii() and not name.isspace()
+    return (
+        model_id.startswith(prefix)
+        and 0 < len(name) <= 100
+        and name.isascii()
+        and not name.isspace()
+    )
 
 
 def _target(provider: Provider, model: Model) -> Target:

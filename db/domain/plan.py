@@ -48,12 +48,16 @@ def make_plan(spec: BenchmarkSpec) -> Plan:
         for key, (index, tier, run) in enumerate(kept)
     )
     skipped = tuple(
-        SkippedTier(target=index, tier=tier, reason=reason) for index, tier, reason in cells if reason
+        SkippedTier(target=index, tier=tier, reason=reason)
+        for index, tier, reason in cells
+        if reason
     )
     return Plan(samples, skipped)
 
 
-def lanes(spec: BenchmarkSpec, samples: tuple[PlannedSample, ...]) -> Iterator[tuple[PlannedSample, ...]]:
+def lanes(
+    spec: BenchmarkSpec, samples: tuple[PlannedSample, ...]
+) -> Iterator[tuple[PlannedSample, ...]]:
     """Group samples by provider: providers run in parallel, each lane in order."""
     by_provider: dict[str, list[PlannedSample]] = {}
     for sample in samples:

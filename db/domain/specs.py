@@ -37,6 +37,4 @@ class BenchmarkSpec(msgspec.Struct, frozen=True, kw_only=True, tag="benchmark", 
 
 Spec = BenchmarkSpec  # becomes a union of tagged structs with the second kind
 
-KINDS: Final = tuple(
-    str(kind.__struct_config__.tag) for kind in (get_args(Spec) or (Spec,))
-)
+KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in (get_args(Spec) or (Spec,)))

@@ -34,7 +34,9 @@ def percentile(ordered: Sequence[float], q: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
-def median_interval(ordered: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+def median_interval(
+    ordered: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
     """Bound the median by order statistics, free of any distribution (David & Nagaraja 2003, 7.1).
 
     None when n is too small for the confidence (n < 6 at 95 %).

@@ -11,6 +11,7 @@ All stamps are seconds of one monotonic clock. The field disagrees on these word
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -55,10 +56,7 @@ def measure(stamps: Stamps, output_tokens: int | None, input_tokens: int | None)
         tps=_rate(output_tokens, total),
         input_tps=_rate(input_tokens, ttft),
         output_tps=_rate(steps if steps > 0 else None, flow),
-        itl_ms=tuple(
-            round((after - before) * 1e3, 3)
-            for before, after in zip(arrivals, arrivals[1:], strict=False)
-        ),
+        itl_ms=tuple(round((after - before) * 1e3, 3) for before, after in pairwise(arrivals)),
     )
 
 
