@@ -46,7 +46,7 @@ REASONS: Final = {
 }
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -55,7 +55,7 @@ class _Block(msgspec.Struct):
     input: Any = None
 
 
-class _Piece(msgspec.Struct):
+class _Piece(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -63,7 +63,7 @@ class _Piece(msgspec.Struct):
     stop_reason: str | None = None
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, gc=False):
     type: str = ""
     id: str | None = None
     content: list[_Block] | None = None
@@ -72,7 +72,7 @@ class _Answer(msgspec.Struct):
     error: Any = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str
     index: int = 0
     message: _Answer | None = None

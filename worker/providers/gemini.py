@@ -54,33 +54,33 @@ REASONS: Final = {
 }
 
 
-class _FunctionCall(msgspec.Struct):
+class _FunctionCall(msgspec.Struct, gc=False):
     name: str = ""
     args: Any = None
     id: str | None = None
 
 
-class _Part(msgspec.Struct, rename="camel"):
+class _Part(msgspec.Struct, rename="camel", gc=False):
     text: str | None = None
     thought: bool = False
     function_call: _FunctionCall | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
 
-class _Candidate(msgspec.Struct, rename="camel"):
+class _Candidate(msgspec.Struct, rename="camel", gc=False):
     index: int = 0
     content: _Content | None = None
     finish_reason: str | None = None
 
 
-class _Feedback(msgspec.Struct, rename="camel"):
+class _Feedback(msgspec.Struct, rename="camel", gc=False):
     block_reason: str | None = None
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _Answer(msgspec.Struct, rename="camel", gc=False):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
     usage_metadata: Any = None

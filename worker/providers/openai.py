@@ -47,24 +47,24 @@ REASONS: Final = {
 }
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: Any = None
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: "list[_Part] | str | None" = None
 
 
-class _Piece(msgspec.Struct):
+class _Piece(msgspec.Struct, gc=False):
     content: str | list[_Part] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -72,14 +72,14 @@ class _Piece(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Piece | None = None
     message: _Piece | None = None
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     id: str | None = None
     choices: list[_Choice] | None = None
     usage: Any = None
@@ -115,28 +115,46 @@ def decode(body: bytes) -> list[Delta]:
 class OpenAIDecoder(StreamDecoder):
     def __init__(self) -> None:
         super().__init__()
-        self._told: set[Delta] = set()
+        self._usage: Usage | None = None
+        self._named = False
         self._done = False
 
     def read(self, event: bytes) -> Iterable[Delta]:
-        if event.strip() == b"[DONE]":
-            self._done = True
+        self._done = self._done or event.strip() == b"[DONE]"
         if self._done:
             return ()
-        return [delta for delta in _deltas(read(_CHUNK, event)) if self._is_new(delta)]
+        chunk = read(_CHUNK, event)
+        if self._named:
+            chunk.id = None
+        text = _only_text(chunk)
+        if text:
+            return (Text(text),)
+        return [delta for delta in _deltas(chunk) if self._is_new(delta)]
 
     def _is_new(self, delta: Delta) -> bool:
         """Tell once what some servers repeat in every chunk."""
-        if not isinstance(delta, Identity | Finish | Usage):
-            return True
+        new = True
         if isinstance(delta, Finish):
             new, self.finished = not self.finished, True
-            return new
-        if isinstance(delta, Identity) and any(isinstance(told, Identity) for told in self._told):
-            return False
-        new = delta not in self._told
-        self._told = {told for told in self._told if type(told) is not type(delta)} | {delta}
+        elif isinstance(delta, Identity):
+            self._named = True
+        elif isinstance(delta, Usage):
+            new, self._usage = delta != self._usage, delta
         return new
+
+
+def _only_text(chunk: _Chunk) -> str | None:
+    """Return the text of a chunk that holds nothing else: most of them, so on a short way."""
+    if chunk.id or chunk.error or chunk.usage is not None or not chunk.choices:
+        return None
+    choice = chunk.choices[0]
+    piece = choice.delta
+    if len(chunk.choices) > 1 or choice.index or choice.finish_reason or piece is None:
+        return None
+    thought = piece.reasoning_content or piece.reasoning or piece.refusal
+    if thought or piece.tool_calls or not isinstance(piece.content, str):
+        return None
+    return piece.content
 
 
 def _deltas(chunk: _Chunk) -> Iterator[Delta]:

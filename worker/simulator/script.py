@@ -2,7 +2,8 @@
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, cycle, islice
 from typing import Final, Literal, NamedTuple
 
@@ -64,30 +65,33 @@ def plan(asked: Asked, behaviour: Behaviour) -> Plan:
 
 def streamed(asked: Asked, behaviour: Behaviour, words: Words, n: int) -> Iterator[Step]:
     """Yield the steps of a streamed answer."""
-    if asked.tool is not None and behaviour.tool:
-        data = words.tool(asked.tool)
-        frames: Iterable[Frame] = [Frame(each, 1) for each in data]
-        count, reason, thoughts = len(data), "tool_calls", 0
-    else:
-        thoughts, texts, count, reason = plan(asked, behaviour)
-        frames = _frames(words, thoughts, texts, behaviour.chunk)
-    kept = _kept(behaviour, count)
-    opening, ended = words.opening(), b""
-    if kept is not None:
-        frames = islice(frames, kept)
-        ended = words.failure("simulated failure") if behaviour.fault == "error-mid" else b""
-    closing = (
-        None if kept is not None else (reason, Counts(len(asked.prompt) // 4 + 1, count, thoughts))
-    )
+    frames, close = _scenes(asked, behaviour, words)
     if behaviour.immediate:
-        yield _at_once(opening, list(frames), words, closing, ended)
+        yield _at_once(words.opening(), list(frames), close)
         return
-    yield Step(0.0, opening)
+    yield Step(0.0, words.opening())
     due = behaviour.ttft
     for step in _paced(frames, behaviour, n):
         due = step.due
         yield step
-    yield Step(due, ended if closing is None else words.closing(*closing))
+    yield Step(due, close())
+
+
+def _scenes(
+    asked: Asked, behaviour: Behaviour, words: Words
+) -> tuple[Iterable[Frame], Callable[[], bytes]]:
+    """Return the token events of a stream and what words its end, once they are out."""
+    if asked.tool is not None and behaviour.tool:
+        frames: Iterable[Frame] = [Frame(data, 1) for data in words.tool(asked.tool)]
+        thoughts, count, reason = 0, len(frames), "tool_calls"
+    else:
+        thoughts, texts, count, reason = plan(asked, behaviour)
+        frames = _frames(words, thoughts, texts, behaviour.chunk)
+    kept = _kept(behaviour, count)
+    if kept is None:
+        return frames, partial(words.closing, reason, Counts(asked.given, count, thoughts))
+    message = "simulated failure" if behaviour.fault == "error-mid" else ""
+    return islice(frames, kept), lambda: words.failure(message) if message else b""
 
 
 def whole(asked: Asked, behaviour: Behaviour, words: Words) -> tuple[bytes, int]:
@@ -171,15 +175,8 @@ def _paced(frames: Iterable[Frame], behaviour: Behaviour, n: int) -> Iterator[St
         before += tokens
 
 
-def _at_once(
-    opening: bytes,
-    frames: list[Frame],
-    words: Words,
-    closing: tuple[str, Counts] | None,
-    ended: bytes,
-) -> Step:
-    last = ended if closing is None else words.closing(*closing)
-    data = b"".join([opening, *[frame.data for frame in frames], last])
+def _at_once(opening: bytes, frames: list[Frame], close: Callable[[], bytes]) -> Step:
+    data = b"".join([opening, *[frame.data for frame in frames], close()])
     return Step(0.0, data, len(frames), sum([frame.tokens for frame in frames]))
 
 

@@ -127,31 +127,19 @@ class Site:
 
     def _played(self, request: Request, asked: Asked) -> Reply:
         behaviour = self._behaviour(asked.model)
-        n = self.stats.requests
-        speak = SPEAKERS[asked.wire]
         told = "true" if behaviour is None else behaviour.usage
-        words = speak(asked, n, told)
-        record = Record(
-            id=words.response_id,
-            n=n,
-            wire=asked.wire,
-            model=asked.model,
-            client_request_id=request.client_request_id,
-            received=request.received,
-            prompt_chars=sum([len(text) for _, text in asked.messages]),
-            prompt_sha256=digest(asked.prompt),
-        )
+        words = SPEAKERS[asked.wire](asked, self.stats.requests, told)
+        record = _record(request, asked, words, self.stats.requests)
         self.ledger.add(record)
         if behaviour is None:
             record.status = 404
             body = ERRORS[asked.wire](404, f"the model `{asked.model}` does not exist")
             return plain(body, 404)._replace(record=record)
-        identity = request.client_request_id or str(n)
+        identity = request.client_request_id or str(record.n)
         failed = self._failed(behaviour, asked.wire, record, identity)
         if failed is not None:
             return failed._replace(record=record)
-        drawn = faults.flaked(behaviour, identity) if behaviour.flaky else None
-        if drawn == 0:
+        if behaviour.flaky and faults.flaked(behaviour, identity) == 0:
             behaviour = msgspec.structs.replace(behaviour, fault="rst")
         return _spoken(asked, behaviour, words, record)
 
@@ -174,6 +162,19 @@ class Site:
             return None
         record.status = status
         return faults.status_reply(behaviour, ERRORS[wire], status)
+
+
+def _record(request: Request, asked: Asked, words: Words, n: int) -> Record:
+    return Record(
+        id=words.response_id,
+        n=n,
+        wire=asked.wire,
+        model=asked.model,
+        client_request_id=request.client_request_id,
+        received=request.received,
+        prompt_chars=sum([len(text) for _, text in asked.messages]),
+        prompt_sha256=digest(asked.prompt),
+    )
 
 
 def _spoken(asked: Asked, behaviour: Behaviour, words: Words, record: Record) -> Reply:
