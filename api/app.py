@@ -23,7 +23,7 @@ from api.relay import Hub
 from api.telemetry import count_requests
 from db.migrate import require_schema
 from db.pool import open_pool
-from db.queue import Doorbell, open_redis
+from db.queue import Doorbell, close_redis, open_redis
 from db.settings import Settings
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
@@ -62,7 +62,7 @@ def _floor(settings: Settings) -> Any:
         hub.close()
         listening.cancel()
         await asyncio.wait({listening})
-        await redis.aclose()
+        await close_redis(redis)
         await pool.close()
 
     return floor

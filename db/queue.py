@@ -57,6 +57,11 @@ def open_redis(url: str) -> ArqRedis:
     )
 
 
+async def close_redis(redis: ArqRedis) -> None:
+    """Close every connection: the pool is ours, so redis-py would leave it open."""
+    await redis.aclose(close_connection_pool=True)
+
+
 def script(redis: ArqRedis, name: str) -> Script:
     """Register `db/lua/<name>.lua`."""
     return redis.register_script((LUA / f"{name}.lua").read_text())

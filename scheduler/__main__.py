@@ -13,7 +13,7 @@ import uvloop
 from db.domain.errors import AppError
 from db.migrate import require_schema
 from db.pool import OUTAGES, open_pool
-from db.queue import Doorbell, open_redis
+from db.queue import Doorbell, close_redis, open_redis
 from db.settings import Settings, load
 from scheduler.upkeep import Floor, Pace, tick
 
@@ -41,7 +41,7 @@ async def serve(settings: Settings) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 await told.wait()
-    await redis.aclose()
+    await close_redis(redis)
     await pool.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from db.embedded.stores import open_stores
 from db.migrate import migrate
 from db.pool import open_pool
-from db.queue import open_redis
+from db.queue import close_redis, open_redis
 from db.settings import Settings
 
 TEMPLATE = "assay_template"
@@ -53,7 +53,7 @@ async def redis(stores):
     client = open_redis(stores.redis_url)
     await client.flushall()
     yield client
-    await client.aclose()
+    await close_redis(client)
 
 
 @pytest.fixture

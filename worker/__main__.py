@@ -16,7 +16,7 @@ from db.domain.errors import AppError
 from db.limits import SharedLimits
 from db.migrate import require_schema
 from db.pool import open_pool
-from db.queue import Doorbell, open_redis
+from db.queue import Doorbell, close_redis, open_redis
 from db.settings import Settings, load
 from worker.ask import Asker
 from worker.consume import LeaseWorker
@@ -48,7 +48,7 @@ async def serve(settings: Settings) -> None:
             hands.stopping.set()
             await worker.drain(settings.drain_s)
             await gate.give_back()
-    await redis.aclose()
+    await close_redis(redis)
     await pool.close()
 
 
