@@ -163,14 +163,16 @@ def _frame(words: Words, thought: bool, group: list[str]) -> Frame:  # noqa: FBT
 
 
 def _paced(frames: Iterable[Frame], behaviour: Behaviour, n: int) -> Iterator[Step]:
-    """Yield each frame at its absolute due time, so that no delay adds to the next."""
+    """Yield each frame at its absolute due time, so that no delay adds to the next.
+
+    Jitter may make a step due before the one it follows: it is written right after.
+    """
     chance = random.Random(n)  # noqa: S311 -- jitter is to be reproducible, not secret
-    due, before = 0.0, 0
+    before = 0
     for data, tokens in frames:
-        wanted = behaviour.ttft + behaviour.itl * before
+        due = behaviour.ttft + behaviour.itl * before
         if behaviour.jitter:
-            wanted += chance.uniform(-behaviour.jitter, behaviour.jitter)
-        due = max(due, wanted)
+            due += chance.uniform(-behaviour.jitter, behaviour.jitter)
         yield Step(due, data, 1, tokens)
         before += tokens
 

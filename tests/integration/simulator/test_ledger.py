@@ -1,8 +1,8 @@
 """The ledger's times are true, and the pace has no drift."""
 
 import asyncio
-import itertools
-from statistics import median
+from itertools import pairwise
+from statistics import median, pstdev
 
 import pytest
 
@@ -66,11 +66,16 @@ async def test_chunks_carry_several_tokens_at_the_same_rate(client):
 
 
 async def test_jitter_varies_the_gaps_and_never_reorders(client):
-    await client.ask("openai", "itl-5-jitter-4-n-60", request_id="jitter")
-    sent = (await client.record("jitter"))["sent"]
-    gaps = [after - before for before, after in itertools.pairwise(sent)]
-    assert min(gaps) >= 0
-    assert max(gaps) - min(gaps) > 0.004
+    answer = await client.ask("openai", "itl-20-jitter-15-n-30", request_id="jitter")
+    steady = await client.ask("openai", "itl-20-n-30", request_id="steady")
+    gaps = {}
+    for name in ("jitter", "steady"):
+        sent = (await client.record(name))["sent"]
+        gaps[name] = [after - before for before, after in pairwise(sent)]
+        assert min(gaps[name]) >= 0
+    assert answer.text == steady.text
+    assert pstdev(gaps["jitter"]) > 0.007
+    assert median(abs(gap - 0.020) for gap in gaps["steady"]) < 0.003
 
 
 async def test_without_delays_all_leaves_in_one_write(client):

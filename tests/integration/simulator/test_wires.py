@@ -160,3 +160,21 @@ async def test_the_digest_of_a_prompt_is_the_same_on_every_wire(client):
         async with client.session.post(client.base + call.path, data=call.body, headers=headers):
             record = await client.record(f"digest-{wire}")
         assert record["prompt_sha256"] == expected
+
+
+@pytest.mark.parametrize("model", ["n-2-reason-2", "tool"])
+async def test_anthropic_blocks_begin_and_end_in_turn(client, model):
+    answer = await client.ask("anthropic", model, tools=(TOOL,))
+    lines = answer.body.decode().split("\n")
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    assert [f"event: {event['type']}" for event in events] == lines[:-1:3]
+    kinds = [(event["type"], event.get("index")) for event in events]
+    kinds = [kind for kind in kinds if kind[0] not in {"content_block_delta", "ping"}]
+    blocks = 2 if model != "tool" else 1
+    middle = [(f"content_block_{what}", at) for at in range(blocks) for what in ("start", "stop")]
+    assert kinds == [
+        ("message_start", None),
+        *middle,
+        ("message_delta", None),
+        ("message_stop", None),
+    ]

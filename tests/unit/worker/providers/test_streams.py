@@ -248,3 +248,32 @@ def test_odd_but_honest_openai_servers():
     assert [each for each in deltas_of("openai", [sse(*events)]) if each[0] != "Identity"] == typed(
         expected
     )
+
+
+def test_one_chunk_may_hold_all_at_once_and_other_choices_are_left_out():
+    other = {"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}
+    events = [
+        chunk({"content": "a"}),
+        chunk({"content": "b", "reasoning": "h"}),
+        {"id": "c-1", "choices": [other]},
+        {"id": "c-1", "choices": [other | {"finish_reason": None}]},
+        chunk({"content": "c", "tool_calls": [call(0, "{}", name="f")]}),
+        chunk({"content": "d"}, "stop", usage={"prompt_tokens": 1, "completion_tokens": 2}),
+    ]
+    events[4]["choices"].append(other)
+    expected = [Identity("c-1"), Text("a"), Reasoning("h"), Text("b"), Text("c")]
+    expected += [ToolCall(0, "call_0", "f", "{}"), Text("d"), Finish("stop"), Usage(1, 2)]
+    assert deltas_of("openai", [sse(*events)]) == typed(expected)
+
+
+def test_the_last_text_may_come_with_the_finish():
+    events = [chunk({"content": "a"}), chunk({"content": "b"}, "length")]
+    expected = [Identity("c-1"), Text("a"), Text("b"), Finish("length")]
+    assert deltas_of("openai", [sse(*events)]) == typed(expected)
+
+
+def test_other_candidates_are_left_out():
+    answer = parts({"text": "a"}, finishReason="STOP")
+    answer["candidates"].append(parts({"text": "other"}, index=1)["candidates"][0])
+    expected = [Identity("g-1"), Text("a"), Finish("stop")]
+    assert deltas_of("gemini", [sse(answer)]) == typed(expected)
