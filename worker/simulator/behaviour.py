@@ -72,6 +72,7 @@ KEYS: Final[Mapping[str, tuple[str, float]]] = {
 PART: Final = re.compile(
     rf"(?:({'|'.join(KEYS)})-(\d{{1,9}}(?:\.\d{{1,6}})?)|({'|'.join(NAMED)}))(?:-|$)"
 )
+TOKEN_CAP: Final = 100_000
 LISTED: Final = (*NAMED, "flaky-20", "status-503", "ttft-200-itl-10-n-64")
 
 
@@ -100,4 +101,4 @@ def _checked(fields: dict[str, Any]) -> Behaviour | None:
     fields["split"] = bool(fields.get("split"))
     behaviour = msgspec.convert(fields, Behaviour)
     sane = 200 <= behaviour.status <= 599 and behaviour.chunk > 0 and behaviour.flaky <= 1
-    return behaviour if sane and behaviour.tokens + behaviour.reasoning > 0 else None
+    return behaviour if sane and 0 < behaviour.tokens + behaviour.reasoning <= TOKEN_CAP else None

@@ -92,7 +92,9 @@ async def test_without_the_version_prefix(client, wire, stream):
 
 @EACH
 @BOTH
-@pytest.mark.parametrize("model", ["nonsense", "n-", "n-1-", "ttft", "status-99", "chunk-0", ""])
+@pytest.mark.parametrize(
+    "model", ["nonsense", "n-", "n-1-", "ttft", "status-99", "chunk-0", "n-0", "n-100001", ""]
+)
 async def test_an_unknown_model_is_a_404_in_the_wires_words(client, wire, stream, model):
     answer = await client.ask(wire, model, stream=stream)
     assert answer.status == 404
