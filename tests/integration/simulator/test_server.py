@@ -14,13 +14,11 @@ POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n
 )
 
 
-async def talk(base, data, *, half_close=False):
+async def talk(base, data):
     """Send raw bytes; return all that comes until the server closes or is silent."""
     host, port = base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
-    if half_close:
-        writer.write_eof()
     got = b""
     try:
         async with asyncio.timeout(0.5):
@@ -123,3 +121,16 @@ async def test_sigterm_stops_at_once_with_a_stream_open(launch, tmp_path):
         assert time.perf_counter() - started < 1.0
     assert process.stdout.read() == ""
     process.stdout.close()
+
+
+async def test_a_request_that_comes_during_an_answer_waits(base):
+    slow = BODY.replace(b"n-2", b"ttft-80-n-3")
+    host, port = base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write((POST.replace(b"%d" % len(BODY), b"%d" % len(slow)) % b"") + slow)
+    await asyncio.sleep(0.02)
+    writer.write((POST % b"connection: close\r\n") + BODY)
+    got = await asyncio.wait_for(reader.read(-1), 2)
+    assert got.count(b"HTTP/1.1 200 OK") == 2
+    assert got.index(b"brown") < got.index(b'the quick"')
+    writer.close()
