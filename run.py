@@ -23,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -44,7 +45,6 @@ NETWORK = re.compile(
     r"Retrying \(|Failed to establish|Max retries|Read timed out|SSLError|CERTIFICATE_VERIFY"
     r"|ProxyError|Name or service not known|Temporary failure in name resolution|HTTP error 5\d\d"
 )
-NO_SPACE = ("No space left on device", "Disk quota exceeded")
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -53,10 +53,10 @@ class Trouble(Exception):
 
 
 def main(argv: "list[str]") -> int:
-    if not argv or argv[0] in {"-h", "--help", "help"}:
-        print((__doc__ or "").strip())
-        return 0
     try:
+        if not argv or argv[0] in {"-h", "--help", "help"}:
+            print((__doc__ or "").strip())
+            return 0
         demand_python(sys.version_info[:2])
         venv = Path(os.getenv("ASSAY_VENV") or ROOT / ".venv").absolute()
         ensure(venv, "dev" if argv[0] in DEVELOPERS else "run")
@@ -78,21 +78,20 @@ def hand_over(python: str, argv: "list[str]") -> NoReturn:
     if argv[0] == "test":
         os.chdir(ROOT)
         command = [python, "-m", "pytest", *argv[1:]]
-    sys.stdout.flush()
     os.execv(python, command)  # noqa: S606 - the purpose of this script
 
 
 def check(programs: Path) -> int:
-    failed = 0
+    failed = False
     for words in CHECKS:
         began = time.monotonic()
         done = run([str(programs / words[0]), *words[1:]])
         verdict = "ok    " if done.returncode == 0 else "FAILED"
         print(f"{verdict} {time.monotonic() - began:6.1f} s  {' '.join(words)}", flush=True)
         if done.returncode != 0:
-            failed += 1
+            failed = True
             print(done.stdout, flush=True)
-    return 1 if failed else 0
+    return int(failed)
 
 
 def ensure(venv: Path, kind: str) -> None:
@@ -140,9 +139,8 @@ def build(venv: Path, kind: str) -> None:
     if not (venv / "bin" / "python").exists():
         create(venv)
     pip = find_pip(venv)
-    lock = ROOT / LOCKS[kind]
-    total = sum(1 for line in lock.read_text().splitlines() if "==" in line)
-    locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+    total = (ROOT / LOCKS[kind]).read_text().count("==")
+    locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / LOCKS[kind])]
     install([*pip, "install", *locked], f"installing up to {total} packages")
     editable = ["--no-deps", "--no-build-isolation", "--no-index", "-e", str(ROOT)]
     install([*pip, "install", *editable], "installing Assay")
@@ -191,10 +189,7 @@ def demand_own_pip() -> None:
     done = run([sys.executable, "-m", "pip", "--version"])
     version = re.match(r"pip (\d+)\.(\d+)", done.stdout)
     if done.returncode != 0 or version is None:
-        raise Trouble(
-            f"{sys.executable} has no pip. Install it (apt-get install python3-pip, "
-            "or your system's word for it) and start again."
-        )
+        raise Trouble(f"{sys.executable} has no pip: apt-get install python3-pip, and start again.")
     if (int(version[1]), int(version[2])) < (22, 3):
         raise Trouble("this pip is older than 22.3. Install python3-venv, or a newer pip.")
 
@@ -214,10 +209,12 @@ def install(command: "list[str]", what: str) -> None:
     with subprocess.Popen(  # noqa: S603 - pip
         [*command, *quiet], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as pip:
-        for line in pip.stdout or ():
-            said.append(line)
-            progress.see(line)
-    progress.end()
+        try:
+            for line in pip.stdout or ():
+                said.append(line)
+                progress.see(line)
+        finally:
+            progress.end()
     if pip.returncode != 0:
         raise Trouble(diagnosis("".join(said)))
 
@@ -233,25 +230,31 @@ class Progress:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began = time.monotonic()
         self._collected = 0
-        self._live = sys.stderr.isatty()
-        if not self._live:
+        self._done = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        if sys.stderr.isatty():
+            self._ticker.start()
+        else:
             say(what)
 
     def see(self, line: str) -> None:
-        if line.startswith("Collecting "):
-            self._collected += 1
-        if line.startswith("Installing collected"):
-            self._what = f"unpacking {self._collected} packages"
-        if self._live:
-            elapsed = time.monotonic() - self._began
-            text = f"run.py: {self._what}: {self._collected} found, {elapsed:.0f} s"
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        self._collected += line.startswith("Collecting ")
+        if line.startswith("Installing collected") and self._collected:
+            self._what = "unpacking packages"
 
     def end(self) -> None:
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        self._done.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+
+    def _tick(self) -> None:
+        began = time.monotonic()
+        while not self._done.wait(0.2):
+            found = f", {self._collected} found" if self._collected else ""
+            text = f"{self._what}{found}, {time.monotonic() - began:.0f} s"
+            print(f"\r\033[Krun.py: {text}", end="", file=sys.stderr, flush=True)
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
@@ -260,7 +263,7 @@ def say(text: str) -> None:
 
 def diagnosis(output: str, what: str = "pip failed") -> str:
     """Put what pip said into one sentence about the cause and one about the cure."""
-    if any(words in output for words in NO_SPACE):
+    if "No space left on device" in output or "Disk quota exceeded" in output:
         return explain(OSError(errno.ENOSPC, "No space left on device"))
     if "DO NOT MATCH THE HASHES" in output:
         return (
@@ -278,9 +281,8 @@ def diagnosis(output: str, what: str = "pip failed") -> str:
 def summary(output: str) -> str:
     """Return pip's last complaint, on one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(ERROR|error|Error|fatal)\b", line)]
-    last = (errors or lines or [""])[-1]
-    return last if len(last) <= 200 else f"{last[:200]}..."
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or ["it said nothing"])[-1][:200]
 
 
 def explain(error: OSError) -> str:

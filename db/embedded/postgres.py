@@ -29,7 +29,7 @@ CARELESS: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_write
 BUILTIN_LOCALE_SINCE: Final = 17
 READY_WITHIN_S: Final = 120  # recovery reads the log of what a crash left
 RETRY_S: Final = 20
-STRANGER_S: Final = 5
+STRANGER_S: Final = 4
 STILL_THERE: Final = ("pre-existing shared memory block", 'lock file "postmaster.pid" already')
 
 

@@ -49,6 +49,15 @@ def test_a_complete_environment_is_left_alone(bootstrap, venv, monkeypatch):
     bootstrap.ensure(venv, "run")
 
 
+def test_what_another_start_installed_meanwhile_is_not_installed_again(
+    bootstrap, venv, monkeypatch
+):
+    answers = iter([False, True])
+    monkeypatch.setattr(bootstrap, "is_complete", lambda *_: next(answers))
+    monkeypatch.setattr(bootstrap, "build", lambda *_: pytest.fail("it built again"))
+    bootstrap.ensure(venv, "run")
+
+
 def test_the_developers_environment_serves_everybody(bootstrap, venv):
     (venv / ".stamp").write_text(bootstrap.stamp("dev"))
     assert bootstrap.is_complete(venv, "run")

@@ -76,6 +76,15 @@ async def test_case_folds_beyond_ascii_and_the_clock_is_utc(data):
         assert await query(stores, "select lower('ÄÖ') || current_setting('timezone')") == "äöUTC"
 
 
+async def test_an_idle_client_does_not_hold_up_a_clean_stop(data):
+    async with open_stores(data, valkey=False) as stores:
+        link = await asyncpg.connect(stores.database_url)
+    link.terminate()
+    log = (data / "logs" / "postgres.log").read_text()
+    assert "received fast shutdown request" in log
+    assert "immediate shutdown" not in log
+
+
 async def test_a_killed_postgres_is_restarted_with_its_rows(data, eventually):
     async with open_stores(data, valkey=False) as stores:
         await query(stores, "create table kept as select 7 as n")
@@ -177,6 +186,14 @@ async def test_a_queue_of_an_older_redis_is_taken_over(data):
     async with open_stores(data, postgres=False, durable=False) as stores:
         assert await ask(stores, "ping")
     assert '"valkey"' in (data / "valkey" / "server.json").read_text()
+
+
+async def test_a_link_in_place_of_a_directory_is_refused(data):
+    (data / "elsewhere").mkdir()
+    (data / "run").symlink_to(data / "elsewhere")
+    with pytest.raises(DataDirectoryUnreachable, match="belongs to another user"):
+        async with open_stores(data):
+            pytest.fail("it started")
 
 
 @root_only

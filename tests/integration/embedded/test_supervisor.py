@@ -26,6 +26,12 @@ signal.signal(signal.SIGTERM, end)
 open(sys.argv[1], "a").write("+" + sys.argv[2] + " ")
 time.sleep(600)
 """
+FORKS = """
+import os, time
+os.fork()  # the kernel's death signal does not reach this one
+print("two", flush=True)
+time.sleep(600)
+"""
 STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -150,6 +156,7 @@ async def test_a_stubborn_program_ends_after_its_grace(start, eventually, family
     host.process.terminate()
     await eventually(host.ended)
     assert survivors(everyone) == []
+    assert host.process.returncode == 0
 
 
 async def test_the_second_signal_is_hard(start, eventually, family, survivors):
@@ -212,8 +219,8 @@ async def test_a_start_waits_for_the_backends_of_a_killed_postgres(start, eventu
 async def test_a_killed_guard_is_replaced_and_knows_everything(
     start, eventually, family, survivors
 ):
-    host = start(program("deaf", STUBBORN))
-    await eventually(lambda: said(host, "deaf").count("deaf") == 2)
+    host = start(program("pair", FORKS))
+    await eventually(lambda: said(host, "pair").count("two") == 2)
     old = guard_of(family(host.process.pid))
     old.kill()
     await eventually(lambda: guard_of(family(host.process.pid)) not in {old, None})
