@@ -57,9 +57,9 @@ class Reply:
             case Usage():
                 self.usage = _newest(self.usage, delta)
             case Finish(reason):
-                self.finish_reason = reason
+                self.finish_reason = storable(reason, 100)
             case Identity(response_id):
-                self.response_id = self.response_id or response_id
+                self.response_id = self.response_id or storable(response_id, 200)
             case _:
                 return
 
@@ -80,6 +80,11 @@ class Tokens(msgspec.Struct, frozen=True):
     input: int | None
     output: int | None
     source: str | None
+
+
+def storable(text: str, limit: int) -> str:
+    """Keep what Postgres can store of a provider's words: no NUL, and not for ever."""
+    return text.replace("\0", "")[:limit]
 
 
 def _newest(old: Usage | None, new: Usage) -> Usage:

@@ -92,6 +92,7 @@ def _names_a_model(model_id: str, prefix: str) -> bool:
         model_id.startswith(prefix)
         and 0 < len(name) <= 100
         and name.isascii()
+        and name.isprintable()  # Postgres stores no NUL
         and not name.isspace()
     )
 

@@ -5,7 +5,7 @@ from db.domain.samples import Sample
 from db.domain.specs import Target
 from db.domain.timing import measure
 from worker import filler
-from worker.reply import Reply, Tokens
+from worker.reply import Reply, Tokens, storable
 from worker.runs.job import Answer
 
 
@@ -67,4 +67,4 @@ def price(target: Target, tokens: Tokens) -> float | None:
 
 def describe(error: Exception) -> str:
     """Keep at most 500 characters that Postgres can store."""
-    return str(error).replace("\0", "")[:500]
+    return storable(str(error), 500)
