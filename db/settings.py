@@ -1,5 +1,6 @@
 """Every setting of every program: one struct, read from the environment once."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
@@ -14,7 +15,7 @@ UNPREFIXED: Final = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url"}
 # read by run.py before this program exists
 BOOTSTRAP: Final = frozenset(("ASSAY_VENV",))
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=366 * 24 * 3600)]  # finite
 Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -120,7 +121,7 @@ def _explain(error: msgspec.ValidationError) -> str:
 def _redact(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, cast("tuple[object, ...]", value)))
-    text = str(value)
+    text = re.sub(r"([?&]\w*password=)[^&]*", r"\1***", str(value))
     parts = urlsplit(text)
     if not parts.password:
         return text
