@@ -46,7 +46,7 @@ async def execute_slice(body: Body, slice_id: UUID) -> None:
             await asyncio.wait({task})
             await _settle(body, held, progress)
         except asyncio.CancelledError:
-            await _abandon(body, task, claim)
+            await _abandon(body, task, claim, progress)
             raise
 
 
@@ -96,7 +96,7 @@ async def _settle(body: Body, held: Held, progress: Progress) -> None:
 
 def _failure(held: Held) -> BaseException | None:
     if held.task.cancelled():
-        return None
+        return None if held.reason else asyncio.CancelledError("by its own executor")
     return innermost(held.task.exception())
 
 
@@ -149,10 +149,11 @@ async def _hand_back(body: Body, claim: Claim) -> None:
     await body.bell.ring((ring,))
 
 
-async def _abandon(body: Body, task: asyncio.Task[None], claim: Claim) -> None:
+async def _abandon(body: Body, task: asyncio.Task[None], claim: Claim, progress: Progress) -> None:
     """We were cancelled from outside: close what is open and give the slice back."""
     await _end(task)
-    with suppress(*OUTAGES):
+    with suppress(LeaseLost, *OUTAGES):
+        await progress.flush()
         await asyncio.shield(_hand_back(body, claim))
 
 

@@ -30,6 +30,7 @@ class Progress:
         self._attempts: list[bytes] = []
         self._events: list[Event] = []
         self._number = 0
+        self._unwritten: tuple[Batch, list[Event]] | None = None
         self._filled = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -52,16 +53,27 @@ class Progress:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write all that was told so far; survives an outage of up to OUTAGE_S."""
+        """Write all that was told so far; survives an outage of up to OUTAGE_S.
+
+        Cancelling it loses nothing: the next flush sends the same batch again.
+        """
+        while (told := await self._write_next()) is not None:
+            if told:
+                await publish(self._redis, self.run_id, told)
+
+    async def _write_next(self) -> list[Told] | None:
+        """Write one batch; what is to be published of it, None when there is nothing to write."""
         async with self._writing:
             self._filled.clear()
-            if not self._events and not self._samples:
-                return
-            batch, events = self._take()
+            if not self._unwritten and not self._events and not self._samples:
+                return None
+            self._unwritten = self._unwritten or self._take()
+            batch, events = self._unwritten
             before = await self._write(batch)
-        if before is not None:
-            told = [Told(before + i, *event) for i, event in enumerate(events, 1)]
-            await publish(self._redis, self.run_id, told)
+            self._unwritten = None
+        if before is None:  # in already; whoever misses its events reads the table
+            return []
+        return [Told(before + i, *event) for i, event in enumerate(events, 1)]
 
     @property
     def run_id(self) -> UUID:
