@@ -31,6 +31,7 @@ class Gate:
         self._used: dict[str, set[str]] = defaultdict(set)
         self._paused_until: dict[str, float] = {}
         self._returned = asyncio.Event()
+        self._leasing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def enter(self, provider: str) -> AsyncGenerator[float]:
@@ -58,14 +59,14 @@ class Gate:
         """Renew what is used and give back what is not, until cancelled."""
         while True:
             await asyncio.sleep(TTL_MS / 3000)
-            for provider, names in self._used.items():
+            for provider, names in tuple(self._used.items()):  # new ones come while we wait
                 if names:
                     await self._limits.renew(provider, tuple(names))
             await self.give_back()
 
     async def give_back(self) -> None:
         """Return every permit that nobody uses."""
-        for provider, names in self._free.items():
+        for provider, names in tuple(self._free.items()):
             if names:
                 idle, self._free[provider] = tuple(names), []
                 await self._limits.give_back(provider, idle)
@@ -76,14 +77,16 @@ class Gate:
                 name = free.pop()
                 self._used[provider].add(name)
                 return name
-            await self._lease_block(provider)
+            async with self._leasing[provider]:  # one block at a time: hoard nothing
+                if not self._free[provider]:
+                    await self._lease_block(provider)
 
     async def _lease_block(self, provider: str) -> None:
         limit = self._settings.provider_concurrency
         names = [f"{self._owner}:{next(self._numbers)}" for _ in range(BLOCK)]
         granted = await self._limits.lease(provider, limit, names)
         if granted is None:  # Redis is away: this process alone keeps the limit
-            granted = min(BLOCK, limit - len(self._used[provider]))
+            granted = min(BLOCK, max(0, limit - len(self._used[provider])))
         self._free[provider] += names[:granted]
         if granted <= 0 and not self._free[provider]:
             self._returned.clear()
