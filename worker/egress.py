@@ -1,5 +1,6 @@
 """Every outgoing connection: one session factory, one guard at the address really connected to."""
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
@@ -17,13 +18,15 @@ DENIED: Final = "EGRESS_DENIED"
 # is_global is not enough: these are global, yet lead inside (cloud metadata, NAT64, DS-Lite)
 TREACHEROUS: Final = frozenset(map(ipaddress.ip_address, ("168.63.129.16", "192.0.0.8")))
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# all that IANA ever gave out for the public; outside it are ::127.0.0.1, fec0::/10, 64:ff9b:1::/48
+PUBLIC6: Final = ipaddress.IPv6Network("2000::/3")
 
 
 class EgressRefused(OSError):
     """The guard refuses this address."""
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"{DENIED} {host}:{port}")
+        super().__init__(errno.EACCES, f"{DENIED} {host}:{port}")
 
 
 def is_allowed(host: str, port: int, allowed: frozenset[tuple[str, int]]) -> bool:
@@ -31,6 +34,8 @@ def is_allowed(host: str, port: int, allowed: frozenset[tuple[str, int]]) -> boo
     address = _unwrap(ipaddress.ip_address(host.partition("%")[0]))
     if (str(address), port) in allowed:
         return True
+    if isinstance(address, ipaddress.IPv6Address) and address not in PUBLIC6:
+        return False
     return address.is_global and not address.is_multicast and address not in TREACHEROUS
 
 
