@@ -46,7 +46,11 @@ returning state, exists (
 ) as held;
 
 -- name: delete_run :maybe
-delete from runs where id = $1 and owner_id = $2 and state <> 'running' returning id;
+-- Slices are locked before the run, as everywhere: the cascade alone would lock them after it.
+with held as materialized (select id from slices where run_id = $1 order by id for update)
+delete from runs
+where id = $1 and owner_id = $2 and state <> 'running' and (select count(*) from held) >= 0
+returning id;
 
 -- name: queue_position :one
 select count(*)::int as ahead from runs

@@ -22,8 +22,11 @@ from mine join runs on runs.id = mine.run_id left join told on true;
 -- name: renew_leases :many
 -- A slice that is not answered is lost to us.
 update slices set lease_until = now() + make_interval(secs => $3)
-from unnest($1::uuid[], $2::int[]) as held (id, epoch)
-where slices.id = held.id and slices.epoch = held.epoch and slices.state = 'running'
+where id in (
+  select slices.id from slices join unnest($1::uuid[], $2::int[]) as held (id, epoch)
+    on slices.id = held.id and slices.epoch = held.epoch
+  where slices.state = 'running' order by slices.id for no key update of slices
+)
 returning slices.id, (
   select cancel_requested_at is not null from runs where runs.id = slices.run_id
 ) as cancelled;
@@ -70,8 +73,11 @@ with busy as (
 )
 update slices set rung_at = now()
 where id in (
-  select id from ranked where place <= $1 order by place, priority desc, created_at limit $2
-) and state = 'queued' and rung_at is null
+  -- `skip locked`: who locks one settles it, or rings it; and nobody deadlocks
+  select id from slices where state = 'queued' and rung_at is null and id in (
+    select id from ranked where place <= $1 order by place, priority desc, created_at limit $2
+  ) for no key update skip locked
+)
 returning id, epoch;
 
 -- name: unheard_slices :many
