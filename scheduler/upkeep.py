@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.bus import publish
 from db.domain.lifecycle import POISON_CRASHES
-from db.pool import Pool
+from db.pool import OUTAGES, Pool
 from db.queue import Doorbell
 from db.settings import Settings
 from db.settle import settle_run
@@ -72,7 +72,13 @@ async def _settle_abandoned(floor: Floor) -> None:
 async def _settle(
     floor: Floor, run_id: UUID, *, cancelled: bool = False, error: dict[str, str] | None = None
 ) -> None:
-    told = await settle_run(floor.pool, run_id, cancelled=cancelled, error=error)
+    try:
+        told = await settle_run(floor.pool, run_id, cancelled=cancelled, error=error)
+    except OUTAGES:
+        raise
+    except Exception:  # one run that cannot be settled must not stop all others
+        log.exception("run %s cannot be settled", run_id)
+        return
     if told:
         await publish(floor.bell.redis, run_id, (told,))
 
