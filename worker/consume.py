@@ -182,7 +182,10 @@ class LeaseWorker(Worker):
         while True:
             message = await next_message(channels, 5)
             if message and message[0] in self.listeners:
-                self.listeners[message[0]](message[1])
+                try:
+                    self.listeners[message[0]](message[1])
+                except ValueError as error:
+                    log.warning("not understood on %s: %s", message[0], error)
 
 
 def _pause(data: bytes) -> tuple[str, float]:
