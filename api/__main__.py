@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from types import FrameType
 
@@ -55,6 +56,9 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=10,
         backlog=4096,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has stopped: a stop that was asked for exits with 0
+        signal.signal(number, lambda *_: None)
     Server(app, config).run()
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from api.auth import Caller
 from api.bodies import Strict
@@ -110,7 +110,7 @@ async def create_run(
 async def list_own_runs(
     floor: NamedDependency[Floor],
     maybe_caller: NamedDependency[Caller | None],
-    limit: FromQuery[Annotated[int, msgspec.Meta(ge=1, le=1000)]] = 50,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
     status: FromQuery[str | None] = None,
     kind: FromQuery[str | None] = None,
     search: FromQuery[str | None] = None,
@@ -138,8 +138,8 @@ async def read_samples(
     run_id: FromPath[str],
     floor: NamedDependency[Floor],
     maybe_caller: NamedDependency[Caller | None],
-    after: FromQuery[Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]] = -1,
-    limit: FromQuery[Annotated[int, msgspec.Meta(ge=1, le=1000)]] = 200,
+    after: Annotated[int, QueryParameter(ge=-1, le=2**31 - 1)] = -1,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 200,
 ) -> SamplePage:
     """Read a run's samples, with every attempt that was made for them."""
     caller = maybe_caller.id if maybe_caller else None

@@ -1,0 +1,1 @@
+"""The `assay` command: an ordinary client of the REST API, and the verbs that start the service."""

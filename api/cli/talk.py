@@ -1,0 +1,57 @@
+"""What the command says: data on stdout, talk on stderr."""
+
+import shutil
+import sys
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+
+WIDE: Final = 200  # a table that goes to a file or a pipe is never folded
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something; stdout stays free for data."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that talks
+
+
+def brief(text: str) -> str:
+    """Put a message and the last words it quotes on one line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if len(lines) < 2 else f"{lines[0]} It said last: {lines[-1]}"
+
+
+def data_console() -> Console:
+    """Make a console for stdout; it obeys NO_COLOR and TERM by itself."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def talk_console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def put(*things: Any) -> None:
+    """Write tables or lines of data."""
+    console = data_console()
+    for thing in things:
+        console.print(thing, markup=False)
+
+
+def put_json(value: Any) -> None:
+    """Write one JSON document, indented for a person who looks."""
+    encoded = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    put_text(msgspec.json.format(encoded, indent=2).decode())
+
+
+def put_line(value: Any) -> None:
+    """Write one line of JSON lines, at once."""
+    put_text(msgspec.json.encode(value).decode())
+
+
+def put_text(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - data
+
+
+def program() -> str:
+    """Name the command as this person can call it."""
+    return "assay" if shutil.which("assay") else "python3 run.py"
