@@ -1,6 +1,7 @@
 """Context of a given length that no provider has seen before, so that no prompt cache flatters it."""
 
 import random
+import warnings
 from functools import cache
 from typing import Any, Final
 
@@ -197,7 +198,9 @@ def tokenizer() -> Any:
     """Load cl100k_base once: 0.4 s and some 90 MB, so only where it is needed."""
     import bpe_openai  # noqa: PLC0415 - see above
 
-    return bpe_openai.get_encoding("cl100k_base")
+    with warnings.catch_warnings():  # bpe_openai 0.1 opens its data in importlib's old way
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return bpe_openai.get_encoding("cl100k_base")
 
 
 def _sentences(words: int, source: random.Random) -> str:
