@@ -196,10 +196,10 @@ def count_tokens(text: str) -> int:
 @cache
 def tokenizer() -> Any:
     """Load cl100k_base once: 0.4 s and some 90 MB, so only where it is needed."""
-    import bpe_openai  # noqa: PLC0415 - see above
-
     with warnings.catch_warnings():  # bpe_openai 0.1 opens its data in importlib's old way
         warnings.simplefilter("ignore", DeprecationWarning)
+        import bpe_openai  # noqa: PLC0415 - see above
+
         return bpe_openai.get_encoding("cl100k_base")
 
 
