@@ -78,3 +78,9 @@ async def test_without_a_timerfd_the_loop_keeps_the_time(clock):
     rung = asyncio.Event()
     clock.call_at(perf_counter() + 0.005, rung.set)
     await asyncio.wait_for(rung.wait(), 1)
+
+
+async def test_the_timer_is_set_to_the_nanosecond(clock):
+    due = perf_counter() + 1.2345
+    clock.call_at(due, lambda: None)
+    assert clock._setting.s + clock._setting.ns / 1e9 == pytest.approx(due, abs=1e-6)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,6 +13,16 @@ POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n
     len(BODY),
     b"%b",
 )
+
+
+@asynccontextmanager
+async def connected(base):
+    host, port = base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 async def talk(base, data):
@@ -77,15 +88,12 @@ async def test_pipelined_requests_are_answered_in_order(base):
 
 
 async def test_a_request_in_single_bytes(base):
-    host, port = base.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    for byte in (POST % b"expect: 100-continue\r\n") + BODY:
-        writer.write(bytes([byte]))
-        await asyncio.sleep(0)
-    assert (await reader.readline()) == b"HTTP/1.1 100 Continue\r\n"
-    await reader.readline()
-    assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
-    writer.close()
+    async with connected(base) as (reader, writer):
+        for byte in (POST % b"expect: 100-continue\r\n") + BODY:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        lines = [await asyncio.wait_for(reader.readline(), 2) for _ in range(3)]
+    assert lines == [b"HTTP/1.1 100 Continue\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n"]
 
 
 @pytest.mark.parametrize(
@@ -125,12 +133,10 @@ async def test_sigterm_stops_at_once_with_a_stream_open(launch, tmp_path):
 
 async def test_a_request_that_comes_during_an_answer_waits(base):
     slow = BODY.replace(b"n-2", b"ttft-80-n-3")
-    host, port = base.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write((POST.replace(b"%d" % len(BODY), b"%d" % len(slow)) % b"") + slow)
-    await asyncio.sleep(0.02)
-    writer.write((POST % b"connection: close\r\n") + BODY)
-    got = await asyncio.wait_for(reader.read(-1), 2)
+    async with connected(base) as (reader, writer):
+        writer.write((POST.replace(b"%d" % len(BODY), b"%d" % len(slow)) % b"") + slow)
+        await asyncio.sleep(0.02)
+        writer.write((POST % b"connection: close\r\n") + BODY)
+        got = await asyncio.wait_for(reader.read(-1), 2)
     assert got.count(b"HTTP/1.1 200 OK") == 2
     assert got.index(b"brown") < got.index(b'the quick"')
-    writer.close()
