@@ -29,7 +29,7 @@ from runs
 where owner_id = $1
   and ($2::text is null or state = $2)
   and ($3::text is null or kind = $3)
-  and ($4::text is null or spec::text ilike '%' || $4 || '%')
+  and ($4::text is null or strpos(lower(spec::text), lower($4)) > 0)
   and ($5::timestamptz is null or (created_at, id) < ($5, $6::uuid))
 order by created_at desc, id desc
 limit $7;
