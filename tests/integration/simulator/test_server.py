@@ -140,3 +140,14 @@ async def test_a_request_that_comes_during_an_answer_waits(base):
         got = await asyncio.wait_for(reader.read(-1), 2)
     assert got.count(b"HTTP/1.1 200 OK") == 2
     assert got.index(b"brown") < got.index(b'the quick"')
+
+
+async def test_a_split_body_has_a_chunk_for_each_byte(base):
+    body = b'{"model":"n-2-split-1","messages":[],"stream":true}'
+    head = POST.replace(b"%d" % len(BODY), b"%d" % len(body)) % b"connection: close\r\n"
+    head, _, chunks = (await talk(base, head + body)).partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head
+    framed = chunks.removesuffix(b"0\r\n\r\n")
+    assert len(framed) > 6 * 400
+    assert set(framed[::6]) == {ord("1")}
+    assert framed[3::6].startswith(b"data: {")
