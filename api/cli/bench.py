@@ -84,7 +84,8 @@ async def submit(url: str, sheet: dict[str, Any], *, detach: bool, as_json: bool
 
 async def watch(client: Client, run_id: str, *, as_json: bool) -> int:
     """Follow a run, show its result, and return the exit code that it deserves."""
-    run = await follow_or_detach(client, run_id, choose_display(as_json=as_json))
+    total = (await client.fetch(run_id)).progress.planned
+    run = await follow_or_detach(client, run_id, choose_display(as_json=as_json, total=total))
     code = exits.OK if run.succeeded else exits.RUN_FAILED
     if as_json:
         put_line(

@@ -1,6 +1,7 @@
 """The REST client: one call per method, and a run's events across lost connections."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -18,8 +19,7 @@ from db.domain.events import TERMINAL
 
 T = TypeVar("T")
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
-STREAM_T = TypeVar("T")
-TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
+STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
 PATIENCE_S: Final = 60.0  # how long a stream may be lost before we give up
 PAUSE_S: Final = 0.5
 LOST: Final = (aiohttp.ClientError, TimeoutError, OSError)
@@ -176,6 +176,10 @@ HINTS: Final[Mapping[int, str]] = {
 
 
 def unreachable(base: str, error: Exception) -> Ended:
-    said = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
+    said = str(error)
+    if isinstance(error, TimeoutError):
+        said = "it did not answer in time"
+    elif isinstance(error, OSError) and error.errno:
+        said = os.strerror(error.errno)
     hint = f"Start it with `{program()} up`, or say where it is with --server or ASSAY_URL."
     return Ended(f"No service at {base}: {said}.", exits.UNREACHABLE, hint)

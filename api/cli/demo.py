@@ -22,7 +22,7 @@ from db.settings import PREFIX, UNPREFIXED, variable
 
 SHEET: Final[Mapping[str, Any]] = {
     "kind": "benchmark",
-    "models": ["sim/fast", "sim/ttft-200-itl-10-n-64", "sim/flaky-20"],
+    "models": ["sim/fast", "sim/ttft-200-itl-10-n-64", "sim_anthropic/fast"],
     "context_tiers": [0, 2000],
     "runs": 3,
 }
@@ -42,10 +42,12 @@ def demo(context: Context, *, keep: bool) -> int:
     environ = bare(context.environ) | {variable("drain_s"): "1"}
     stack = Stack(Wish(data=data, environ=environ, host=host, port=port, durable=False))
     try:
-        return asyncio.run(perform(stack, ports.url(host, port), keep=keep))
+        code = asyncio.run(perform(stack, ports.url(host, port), keep=keep))
     finally:
         for folder in filter(None, (data, stack.sockets)):
             shutil.rmtree(folder, ignore_errors=True)
+    stack.say("stopped, and nothing is left")
+    return code
 
 
 def bare(environ: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +57,7 @@ def bare(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def perform(stack: Stack, url: str, *, keep: bool) -> int:
-    """Run the benchmark as soon as the service is up; returns the exit code."""
+    """Run the benchmark as soon as the service is up; raises Ended when that was interrupted."""
     codes: list[int] = []
 
     async def when_up() -> None:
@@ -67,7 +69,6 @@ async def perform(stack: Stack, url: str, *, keep: bool) -> int:
             stack.supervisor.stop()
 
     await stack.run(when_up)
-    stack.say("stopped; nothing is left")
     if not codes:
         raise Ended("interrupted", exits.INTERRUPTED)
     return codes[0]
@@ -77,7 +78,8 @@ async def measure(stack: Stack, url: str) -> int:
     async with open_client(url) as client:
         run_id = await client.start(SHEET)
         stack.say(f"benchmark of {', '.join(SHEET['models'])}")
-        run = await follow(client, run_id, choose_display(as_json=False))
+        total = (await client.fetch(run_id)).progress.planned
+        run = await follow(client, run_id, choose_display(as_json=False, total=total))
     stack.say(f"{run.status}: {run.progress.done} samples")
     if run.result:
         put(show.results(run.result))

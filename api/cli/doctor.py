@@ -18,7 +18,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def doctor(context: Context, *, as_json: bool) -> int:
-    """Check this machine, the settings and the service; exit 1 when something must be done."""
+    """Check this machine, the settings and the service; exit 1 on a fault."""
     settings, faults = best_settings(context.environ)
     url = context.server or settings.url
     findings = asyncio.run(examine(context.environ, settings, faults, url.rstrip("/")))

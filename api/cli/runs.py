@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import rich_click as click
 
 from api.cli import exits, show
@@ -89,8 +90,10 @@ async def _show(url: str, which: str, *, samples: bool, as_json: bool) -> None:
         put_json(msgspec.json.decode(raw) | more)
         return
     put_text("\n".join(show.facts(detail)))
-    put(*filter(None, (detail.result and show.results(detail.result),)))
-    put(*filter(None, (page and show.samples(page.samples),)))
+    if detail.result:
+        put(show.results(detail.result))
+    if page:
+        put(show.samples(page.samples))
 
 
 async def _watch(url: str, which: str, *, as_json: bool) -> int:

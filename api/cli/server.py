@@ -12,7 +12,7 @@ from api.cli.context import Context
 from api.cli.crew import supervise
 from api.cli.exits import Ended
 from api.cli.stack import PYTHON
-from api.cli.talk import brief, say
+from api.cli.talk import brief, program, say
 from db.domain.errors import AppError
 from db.migrate import migrate as apply_migrations
 from db.pool import open_pool
@@ -62,7 +62,8 @@ def migrate(context: Context) -> None:
     except AppError:
         raise
     except Exception as error:  # noqa: BLE001 - the driver's errors have no common root but this one
-        raise Ended(brief(f"{type(error).__name__}: {error}")) from None
+        hint = f"Start PostgreSQL or set DATABASE_URL right; `{program()} doctor` looks closer."
+        raise Ended(brief(f"{type(error).__name__}: {error}"), hint=hint) from None
     for name in applied:
         say(f"  applied {name}")
     say("The schema is up to date.")

@@ -1,5 +1,6 @@
 """Tables for people: results, runs, samples and plans."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,17 +14,22 @@ from db.domain.summaries import BenchmarkSummary, Row
 
 def table(*columns: str, left: int = 1, caption: str | None = None) -> Table:
     """Make an empty table whose first `left` columns are text, the others numbers."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    made = Table(
+        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, caption=caption, caption_justify="left"
+    )
     for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        text = place < left
+        made.add_column(
+            column, justify="left" if text else "right", overflow="fold", no_wrap=not text
+        )
     return made
 
 
 def results(summary: BenchmarkSummary) -> Table:
     """Show one row per model and context tier."""
     made = table(
-        "model", "context\ntokens", "ok", "failed", "TTFT ms\np50 / p95", "ITL ms\np50 / p95",
-        "TPOT ms\np50", "tokens/s\nmean ± stdev", "output\ntokens/s", "cost\nUSD",
+        "\nmodel", "context\ntokens", "\nok", "TTFT ms\np50/p95", "ITL ms\np50/p95",
+        "TPOT\nms p50", "tokens/s\nmean ± sd", "output\ntok/s", "cost\nUSD",
         caption=total(summary),
     )  # fmt: skip
     for row in summary.rows:
@@ -32,17 +38,20 @@ def results(summary: BenchmarkSummary) -> Table:
 
 
 def total(summary: BenchmarkSummary) -> str:
+    counts = sum((Counter(row.errors) for row in summary.rows), Counter[str]())
+    why = f" ({errors(counts)})" if counts else ""
     skipped = f", {summary.skipped} tiers skipped" if summary.skipped else ""
     cost = f", {dollars(summary.cost_usd)} USD" if summary.cost_usd is not None else ""
-    return f"{summary.done} of {summary.planned} samples, {summary.failed} failed{skipped}{cost}"
+    return (
+        f"{summary.done} of {summary.planned} samples, {summary.failed} failed{why}{skipped}{cost}"
+    )
 
 
 def _result(row: Row) -> Sequence[str]:
     return (
         row.model_id,
         str(row.context_tokens),
-        str(row.ok),
-        f"{row.failed} {errors(row.errors)}".rstrip(),
+        f"{row.ok}/{row.ok + row.failed}",
         pair(row.ttft_ms),
         pair(row.itl_ms),
         number(row.tpot_ms.p50 if row.tpot_ms else None),
@@ -107,13 +116,14 @@ def number(value: float | None) -> str:
 
 
 def pair(aggregate: Aggregate | None) -> str:
-    return f"{number(aggregate.p50)} / {number(aggregate.p95)}" if aggregate else "-"
+    return f"{number(aggregate.p50)}/{number(aggregate.p95)}" if aggregate else "-"
 
 
 def spread(aggregate: Aggregate | None) -> str:
     if aggregate is None:
         return "-"
-    return f"{number(aggregate.mean)} ± {number(aggregate.stdev)}"
+    more = "" if aggregate.stdev is None else f" ± {number(aggregate.stdev)}"
+    return number(aggregate.mean) + more
 
 
 def dollars(value: float | None) -> str:
@@ -121,7 +131,7 @@ def dollars(value: float | None) -> str:
 
 
 def errors(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{code} x{count}" for code, count in sorted(counts.items()))
+    return ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
 
 
 def when(text: str) -> str:

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console
+from rich.table import Table
 
+ROOMY: Final = 100  # below that, columns stand close
 WIDE: Final = 200  # a table that goes to a file or a pipe is never folded
 
 
@@ -31,10 +33,14 @@ def talk_console() -> Console:
 
 
 def put(*things: Any) -> None:
-    """Write tables or lines of data."""
+    """Write tables or lines of data, without the padding that only a terminal needs."""
     console = data_console()
-    for thing in things:
-        console.print(thing, markup=False)
+    with console.capture() as capture:
+        for thing in things:
+            if isinstance(thing, Table) and console.width < ROOMY:
+                thing.padding = 0
+            console.print(thing, markup=False)
+    put_text("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def put_json(value: Any) -> None:

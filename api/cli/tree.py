@@ -20,7 +20,9 @@ VERBS: Final[Mapping[str, Verb]] = {
     "up": Verb("up", "Start everything on this machine and stay, until Ctrl-C."),
     "bench": Verb("bench", "Measure how fast models answer."),
     "run": Verb("runs", "List, show, watch and cancel runs."),
-    "doctor": Verb("doctor", "Check this machine, the settings and the service."),
+    "doctor": Verb(
+        "doctor", "Check this machine, the settings and the service; exit 1 on a fault."
+    ),
     "config": Verb("config", "List every setting, its value and where that comes from."),
     "serve": Verb("server", "Run one API process against DATABASE_URL and REDIS_URL."),
     "worker": Verb("server", "Run workers against DATABASE_URL and REDIS_URL."),
@@ -42,7 +44,7 @@ class Root(click.RichGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         verb = VERBS.get(cmd_name)
-        return click.RichCommand(cmd_name, help=verb.help) if verb else None
+        return click.Command(cmd_name, help=verb.help) if verb else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

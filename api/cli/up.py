@@ -46,6 +46,7 @@ def up(
         say(welcome(wish.url))
 
     asyncio.run(stack.run(when_up))
+    stack.say("stopped")
 
 
 def refuse_open_doors(settings: Settings, host: str) -> None:
