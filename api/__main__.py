@@ -58,8 +58,12 @@ def serve(settings: Settings) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped: a stop that was asked for exits with 0
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, _heard)
     Server(app, config).run()
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the stop is under way."""
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ watch. A reader that falls behind is closed; it reconnects and replays.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,35 +25,43 @@ log: Final = logging.getLogger("assay.api")
 BACKLOG: Final = 512  # batches one reader may be behind
 CATCH_UP_S: Final = 2.0  # bounds a lost PUBLISH
 DEAF_CATCH_UP_S: Final = 0.3  # while Redis is away
+SILENCE_S: Final = 10.0  # then a heartbeat; clients give up after 30 s
 
 
 class Subscriber:
-    """One open stream: batches wait here, joined into one write when the reader comes back."""
+    """One open stream: batches wait here, joined into one write when the reader comes back.
+
+    No timer per stream: the hub nudges those that were silent for long.
+    """
+
+    __slots__ = ("_waiter", "closed", "silent_since", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Frames] = deque()
         self.closed = False
-        self._woken = asyncio.Event()
+        self.silent_since = time.monotonic()
+        self._waiter: asyncio.Future[None] | None = None
 
     def push(self, frames: Frames) -> None:
         if len(self.waiting) >= BACKLOG:
             self.close()
             return
         self.waiting.append(frames)
-        self._woken.set()
+        self.nudge()
 
     def close(self) -> None:
         self.closed = True
-        self._woken.set()
+        self.nudge()
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait until something came or the stream was closed; False on silence."""
+    def nudge(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until something came, the stream was closed, or it was silent for long."""
         if not self.waiting and not self.closed:
-            self._woken.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._woken.wait()
-        return bool(self.waiting) or self.closed
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
 
 class Channel:
@@ -132,6 +141,7 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._catch_up())
+            group.create_task(self._nudge())
 
     async def _listen(self) -> None:
         while True:
@@ -151,6 +161,15 @@ class Hub:
                 frames = Frames(decode_batch(message[1]))
                 if not watched.feed(frames):
                     self._catching_up.set()
+
+    async def _nudge(self) -> None:
+        """Wake the streams that had nothing to say for SILENCE_S."""
+        while True:
+            await asyncio.sleep(1)
+            limit = time.monotonic() - SILENCE_S + 1
+            for subscriber in self._everybody():
+                if subscriber.silent_since < limit:
+                    subscriber.nudge()
 
     async def _catch_up(self) -> None:
         """Read what was missed, for each watched run at once."""

@@ -21,7 +21,7 @@ from worker.retry import delay_s, deserves_retry
 from worker.runs.job import Answer, Ask
 from worker.runs.measure import describe
 
-SIM_PATHS: Final[Mapping[str, str]] = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
+SIM_PATHS: Final[Mapping[str, str]] = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 
 
 class Asker:

@@ -57,7 +57,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             ),
         ),
         Provider(
-            "anthropic", "Anthropic", "anthropic", "https://api.anthropic.com", "anthropic/",
+            "anthropic", "Anthropic", "anthropic", "https://api.anthropic.com/v1", "anthropic/",
             (
                 Model(
                     "anthropic/claude-sonnet-4-5", "Claude Sonnet 4.5", 200_000, 3.0, 15.0,
