@@ -3,8 +3,8 @@
 -- rung only while its owner is below his concurrency; the rest wait for the dispatcher.
 with busy as (
   select count(*)::int as slices from slices join runs on runs.id = slices.run_id
-  where runs.owner_id = $2 and runs.state in ('queued', 'running')
-    and (slices.state = 'running' or (slices.state = 'queued' and slices.rung_at is not null))
+  where (slices.state = 'running' or (slices.state = 'queued' and slices.rung_at is not null))
+    and runs.owner_id = $2
 ), run as (
   insert into runs (id, owner_id, kind, visibility, priority, spec, planned, last_seq)
   values ($1, $2, $3, $4, $5, $6, $7, 1)

@@ -59,6 +59,9 @@ create table slices (
 ) with (fillfactor = 70); -- heartbeats and batches update in place
 create index slices_waiting on slices (created_at) where state = 'queued';
 create index slices_leased on slices (lease_until) where state = 'running';
+create index slices_busy on slices (run_id)
+  where state = 'running' or (state = 'queued' and rung_at is not null);
+create index slices_unrung on slices (run_id) where state = 'queued' and rung_at is null;
 
 create table samples (
   run_id uuid not null references runs on delete cascade,
