@@ -6,7 +6,7 @@ python3 run.py VERB ...
   up      start everything and stay, until Ctrl-C
   test    run the tests; what follows goes to pytest
   check   run every check that a change must pass
-  bench   measure Assay itself
+  bench   measure Assay itself: bench queue | dispatch | sse
 
 Any other verb goes to the `assay` command, as does `python3 run.py up --help`.
 The first start makes .venv here (ASSAY_VENV=DIR puts it elsewhere) from the hashed lock file.
@@ -30,7 +30,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 OLDEST = (3, 11)  # annotations are quoted so that older ones get as far as saying so
-DEVELOPERS = ("test", "check", "bench")
+MODULES = {"test": "pytest", "bench": "tests.benchmarks"}  # `bench run` is the command's own verb
 LOCKS = {"run": "requirements.lock", "dev": "requirements-dev.lock"}
 CHECKS = (
     ("ruff", "format", "--check", "."),
@@ -59,10 +59,11 @@ def main(argv: "list[str]") -> int:
             return 0
         demand_python(sys.version_info[:2])
         venv = Path(os.getenv("ASSAY_VENV") or ROOT / ".venv").absolute()
-        ensure(venv, "dev" if argv[0] in DEVELOPERS else "run")
+        ours = argv[0] in (*MODULES, "check") and argv[:2] != ["bench", "run"]
+        ensure(venv, "dev" if ours else "run")
         if argv[0] == "check":
             return check(venv / "bin")
-        hand_over(str(venv / "bin" / "python"), argv)
+        hand_over(str(venv / "bin" / "python"), argv, MODULES[argv[0]] if ours else "")
     except Trouble as trouble:
         print(f"run.py: {trouble}", file=sys.stderr)
     except OSError as error:
@@ -72,12 +73,12 @@ def main(argv: "list[str]") -> int:
     return 1
 
 
-def hand_over(python: str, argv: "list[str]") -> NoReturn:
+def hand_over(python: str, argv: "list[str]", module: str) -> NoReturn:
     """Become the program that the verb names."""
     command = [python, "-P", "-m", "api.cli", *argv]  # -P: no `api` folder of the caller's
-    if argv[0] == "test":
+    if module:
         os.chdir(ROOT)
-        command = [python, "-m", "pytest", *argv[1:]]
+        command = [python, "-m", module, *argv[1:]]
     os.execv(python, command)  # noqa: S606 - the purpose of this script
 
 
@@ -88,9 +89,8 @@ def check(programs: Path) -> int:
         done = run([str(programs / words[0]), *words[1:]])
         verdict = "ok    " if done.returncode == 0 else "FAILED"
         print(f"{verdict} {time.monotonic() - began:6.1f} s  {' '.join(words)}", flush=True)
-        if done.returncode != 0:
-            failed = True
-            print(done.stdout, flush=True)
+        failed = failed or done.returncode != 0
+        print(done.stdout if done.returncode else "", end="", flush=True)
     return int(failed)
 
 

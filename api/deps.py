@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from arq.connections import ArqRedis
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -10,7 +9,7 @@ from litestar.di import Provide
 from api.auth import Caller, find_caller, require_caller
 from api.relay import Hub
 from db.pool import Pool
-from db.queue import Doorbell
+from db.queue import Doorbell, Redis
 from db.settings import Settings
 
 
@@ -19,7 +18,7 @@ class Floor(NamedTuple):
 
     settings: Settings
     pool: Pool
-    redis: ArqRedis
+    redis: Redis
     bell: Doorbell
     hub: Hub
 

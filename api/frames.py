@@ -1,7 +1,7 @@
 """Server-sent events as bytes: pure, and encoded once for all who read the same words."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Self
+from typing import Final
 
 from db.bus import Told
 from db.domain.events import TERMINAL
@@ -39,7 +39,7 @@ class Frames:
     def terminal(self) -> Told | None:
         return self.events[-1] if self.events[-1].type in TERMINAL else None
 
-    def after(self, seq: int) -> "Self | Frames | None":
+    def after(self, seq: int) -> "Frames | None":
         """Leave out what is at or before `seq`."""
         if self.first > seq:
             return self

@@ -13,13 +13,11 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-from arq.connections import ArqRedis
-
 from api.frames import Frames
 from db.bus import channel, decode_batch
 from db.events import list_events
 from db.pool import OUTAGES, Pool
-from db.queue import REDIS_DOWN, next_message
+from db.queue import REDIS_DOWN, Redis, next_message
 
 log: Final = logging.getLogger("assay.api")
 BACKLOG: Final = 512  # batches one reader may be behind
@@ -87,7 +85,7 @@ class Channel:
 class Hub:
     """One per process; `run` keeps it listening."""
 
-    def __init__(self, pool: Pool, redis: ArqRedis) -> None:
+    def __init__(self, pool: Pool, redis: Redis) -> None:
         self._pool, self._redis = pool, redis
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
         self._channels: dict[bytes, Channel] = {}

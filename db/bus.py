@@ -5,9 +5,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
-from arq.connections import ArqRedis
 
-from db.queue import REDIS_DOWN
+from db.queue import REDIS_DOWN, Redis
 
 PREFIX: Final = "assay:run:"
 
@@ -33,7 +32,7 @@ def decode_batch(payload: bytes) -> tuple[Told, ...]:
     return _decode(payload)
 
 
-async def publish(redis: ArqRedis, run_id: UUID, batch: Sequence[Told]) -> bool:
+async def publish(redis: Redis, run_id: UUID, batch: Sequence[Told]) -> bool:
     """Send events that are committed already; a lost copy is read from the table instead."""
     try:
         await redis.publish(channel(run_id), _encode(tuple(batch)))

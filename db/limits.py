@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from arq.connections import ArqRedis
-
-from db.queue import REDIS_DOWN, script
+from db.queue import REDIS_DOWN, Redis, script
 
 TTL_MS: Final = 30_000
 PAUSE: Final = "assay:pause"
@@ -14,7 +12,7 @@ PAUSE: Final = "assay:pause"
 class SharedLimits:
     """Permits (calls in flight), rate (calls per second) and pauses (Retry-After)."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._permit = script(redis, "permit")
         self._rate = script(redis, "rate")

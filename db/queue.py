@@ -27,6 +27,7 @@ JOB_TTL_MS: Final = 7 * 24 * 3600 * 1000
 LUA: Final = Path(__file__).parent / "lua"
 REDIS_DOWN: Final = (RedisError, OSError, TimeoutError)
 
+Redis = ArqRedis  # what everybody else calls it: arq is known here and in worker.consume only
 Script = Callable[..., Awaitable[Any]]
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -44,7 +45,7 @@ class Ring(NamedTuple):
         return f"{self.slice_id}:{self.epoch}"
 
 
-def open_redis(url: str) -> ArqRedis:
+def open_redis(url: str) -> Redis:
     """Make a client; it connects when first used and fails fast when Redis is away."""
     pool = ConnectionPool.from_url(
         url, socket_connect_timeout=1.0, socket_timeout=5.0, health_check_interval=10
@@ -57,12 +58,12 @@ def open_redis(url: str) -> ArqRedis:
     )
 
 
-async def close_redis(redis: ArqRedis) -> None:
+async def close_redis(redis: Redis) -> None:
     """Close every connection: the pool is ours, so redis-py would leave it open."""
     await redis.aclose(close_connection_pool=True)
 
 
-def script(redis: ArqRedis, name: str) -> Script:
+def script(redis: Redis, name: str) -> Script:
     """Register `db/lua/<name>.lua`."""
     return redis.register_script((LUA / f"{name}.lua").read_text())
 
@@ -76,7 +77,7 @@ async def next_message(channels: PubSub, timeout_s: float) -> tuple[bytes, bytes
 class Doorbell:
     """Rings slices and cancels; every failure is left to the scheduler, which rings again."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._ring = script(redis, "ring")
 

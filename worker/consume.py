@@ -51,7 +51,7 @@ class LeaseWorker(Worker):
         super().__init__(
             functions=[
                 func(
-                    cast("WorkerCoroutine", execute_slice),
+                    cast(WorkerCoroutine, execute_slice),
                     name=EXECUTE,
                     timeout=NEVER_S,
                     max_tries=1_000_000,

@@ -5,12 +5,11 @@ import time
 from typing import Final
 from uuid import UUID
 
-from arq.connections import ArqRedis
-
 from db.bus import Told, publish
 from db.domain.events import Event, encode, join_rows
 from db.domain.samples import Attempt, Sample
 from db.pool import OUTAGES, Pool
+from db.queue import Redis
 from db.samples import Batch, record_batch
 from db.slices import Claim
 
@@ -24,7 +23,7 @@ class Progress:
     A batch carries its number, so that one whose acknowledgement was lost is written once.
     """
 
-    def __init__(self, pool: Pool, redis: ArqRedis, claim: Claim, flush_s: float) -> None:
+    def __init__(self, pool: Pool, redis: Redis, claim: Claim, flush_s: float) -> None:
         self._pool, self._redis, self._claim, self._flush_s = pool, redis, claim, flush_s
         self._samples: list[bytes] = []
         self._attempts: list[bytes] = []

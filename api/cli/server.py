@@ -10,12 +10,9 @@ import rich_click as click
 
 from api.cli.context import Context
 from api.cli.crew import supervise
-from api.cli.exits import Ended
+from api.cli.schema import bring_up
 from api.cli.stack import PYTHON
-from api.cli.talk import brief, program, say
-from db.domain.errors import AppError
-from db.migrate import migrate as apply_migrations
-from db.pool import open_pool
+from api.cli.talk import say
 from db.settings import redacted, variable
 
 
@@ -57,24 +54,10 @@ def migrate(context: Context) -> None:
     """Bring the database at DATABASE_URL to this version's schema."""
     settings = context.settings()
     say(f"migrating {redacted(settings)['database_url']}")
-    try:
-        applied = asyncio.run(_migrate(settings.database_url))
-    except AppError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the driver's errors have no common root but this one
-        hint = f"Start PostgreSQL or set DATABASE_URL right; `{program()} doctor` looks closer."
-        raise Ended(brief(f"{type(error).__name__}: {error}"), hint=hint) from None
+    applied = asyncio.run(bring_up(settings.database_url))
     for name in applied:
         say(f"  applied {name}")
     say("The schema is up to date.")
-
-
-async def _migrate(database_url: str) -> tuple[str, ...]:
-    pool = await open_pool(database_url, 1, wait_s=15)
-    try:
-        return await apply_migrations(pool)
-    finally:
-        await pool.close()
 
 
 def become(module: str, environ: Mapping[str, str]) -> NoReturn:

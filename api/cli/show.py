@@ -90,14 +90,15 @@ def facts(run: Detail) -> list[str]:
 def samples(rows: Iterable[Mapping[str, Any]]) -> Table:
     made = table(
         "key", "model", "context", "run", "TTFT ms", "total ms", "TPOT ms", "tokens/s", "in", "out",
-        "tries", "error", left=2,
+        "tries", left=2,
     )  # fmt: skip
+    made.add_column("error", overflow="fold")
     for row in rows:
         made.add_row(
             str(row["key"]), str(row["model_id"]), str(row["context_tokens"]), str(row["ordinal"]),
             *(number(row[name]) for name in ("ttft_ms", "total_ms", "tpot_ms", "tps")),
             str(row["input_tokens"] or ""), str(row["output_tokens"] or ""), str(row["attempts"]),
-            str(row["error_code"] or ""),
+            ": ".join(filter(None, (row["error_code"], row["error"]))),
         )  # fmt: skip
     return made
 

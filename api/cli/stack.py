@@ -10,11 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from api.cli import ports
+from api.cli.schema import bring_up
 from api.cli.talk import brief, say
 from db.embedded.stores import Stores
 from db.embedded.supervisor import Program, Supervisor
-from db.migrate import migrate
-from db.pool import open_pool
 from db.settings import load, variable
 
 PYTHON: Final = (sys.executable, "-P", "-m")  # -P: no `worker` folder of the caller's
@@ -78,11 +77,7 @@ class Stack:
         return programs(self._wish, environ)
 
     async def _migrate(self, database_url: str) -> None:
-        pool = await open_pool(database_url, 1)
-        try:
-            applied = await migrate(pool)
-        finally:
-            await pool.close()
+        applied = await bring_up(database_url)
         self.say(f"schema: applied {', '.join(applied)}" if applied else "schema: up to date")
 
 

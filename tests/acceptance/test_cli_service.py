@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.acceptance.test_cli_tools import (
     eventually,
     family,
     lines,
+    open_site,
 )
 
 
@@ -106,8 +106,7 @@ def test_a_port_that_assay_holds(up):
 
 
 def test_a_port_that_a_stranger_holds(folder):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with open_site(folder) as port:
         done = assay("up", "--port", str(port), "--data", str(folder / "none"))
     assert done.returncode == 1
     assert f"Port {port} of 127.0.0.1 is taken by another program" in done.stderr
@@ -142,10 +141,9 @@ def test_several_workers_under_one(up):
     second = eventually(lambda: len(alive(family(process.pid))) == 2 and family(process.pid))
     assert victim not in second
     process.terminate()
-    said = process.communicate(timeout=20)[1]
-    assert process.returncode == 0
-    assert "ended by signal 9 (Killed)" in said
+    assert process.wait(20) == 0
     assert alive(first | second) == []
+    assert "ended by signal 9 (Killed)" in process.communicate()[1]
 
 
 def test_migrate_says_what_it_did(up):
@@ -156,3 +154,31 @@ def test_migrate_says_what_it_did(up):
     assert missing.returncode == 1
     assert '"nowhere" does not exist' in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_stores_that_are_set_are_used(up, folder):
+    environ = {
+        "DATABASE_URL": f"postgresql://app@/assay?host={up.data}/run",
+        "REDIS_URL": f"unix://{up.data}/run/valkey.sock?db=0",
+    }
+    second = Up(folder / "second", **environ)
+    assert {path.name for path in second.data.iterdir()} == {"lock", "logs", "processes.json"}
+    assert second("bench", "run", "sim/fast", "--runs", "1").returncode == 0
+    assert second("run", "list", "--json").stdout == up("run", "list", "--json").stdout
+    assert second.stop()[0] == 0
+
+
+def test_a_program_that_cannot_start_is_told_in_a_line(folder):
+    done = assay("up", "--port", "0", "--data", str(folder / "failed"), REDIS_URL="nonsense://x")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("assay: api did not start")
+    assert "Redis URL must specify" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_set_database_that_is_away_is_told_in_a_line(folder):
+    url = "postgresql://nobody:secret@localhost/assay?host=/nowhere"
+    done = assay("up", "--port", "0", "--data", str(folder / "away"), DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("`python3 run.py doctor` looks closer.")
+    assert "Traceback" not in done.stderr

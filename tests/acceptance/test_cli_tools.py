@@ -82,7 +82,8 @@ class Up:
         for line in self.process.stderr:
             if line.startswith("Assay is ready at "):
                 return line.split()[-1]
-        raise AssertionError(f"up ended with {self.process.wait()}")
+        self.process.communicate()
+        raise AssertionError(f"up ended with {self.process.returncode}")
 
     def pid(self, name):
         entries = json.loads((self.data / "processes.json").read_bytes())
@@ -100,3 +101,14 @@ class Up:
 
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+@contextlib.contextmanager
+def open_site(folder):
+    """Serve a folder as some other program would; gives the port."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as site:
+        yield int(site.stdout.readline().split(" port ")[1].split()[0])
+        site.terminate()

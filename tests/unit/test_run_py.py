@@ -182,6 +182,6 @@ def test_verbs_become_the_program_that_they_name(bootstrap, monkeypatch):
     calls = []
     monkeypatch.setattr(bootstrap.os, "execv", lambda path, argv: calls.append(argv[1:]))
     monkeypatch.setattr(bootstrap.os, "chdir", lambda _: None)
-    bootstrap.hand_over("python", ["up", "--port", "1"])
-    bootstrap.hand_over("python", ["test", "-x"])
+    bootstrap.hand_over("python", ["up", "--port", "1"], "")
+    bootstrap.hand_over("python", ["test", "-x"], "pytest")
     assert calls == [["-P", "-m", "api.cli", "up", "--port", "1"], ["-m", "pytest", "-x"]]

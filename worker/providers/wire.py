@@ -47,9 +47,9 @@ class Reasoning(NamedTuple):
 
 
 class ToolCall(NamedTuple):
-    """Part of a tool call; parts of one call share its index, arguments concatenate to JSON."""
+    """Part of a tool call; parts of one call share its place, arguments concatenate to JSON."""
 
-    index: int
+    place: int
     id: str
     name: str
     arguments: str
