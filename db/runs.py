@@ -80,9 +80,10 @@ async def delete_run(db: Executor, run_id: UUID, owner: UUID) -> None:
     raise RunStillRunning if run.owner_id == owner else RunNotFound
 
 
-async def queue_position(db: Executor, run_id: UUID) -> int:
-    """Count the runs that were queued earlier, and are still."""
-    return (await SQL["queue_position"].one(db, run_id))["ahead"]
+async def queue_position(db: Executor, run_id: UUID) -> int | None:
+    """Count the runs that were queued earlier and are still; None unless this one is, too."""
+    row = await SQL["queue_position"].maybe(db, run_id)
+    return row["ahead"] if row else None
 
 
 async def count_by_state(db: Executor) -> Sequence[asyncpg.Record]:

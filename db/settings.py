@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     flush_s: Positive = 0.03
     drain_s: Positive = 20.0  # how long a stopping worker waits for its calls
     pool_size: Count = 10
-    provider_concurrency: Count = 64  # calls in flight at one provider, over all workers
+    provider_concurrency: Count = 1024  # calls in flight at one provider, over all workers
     provider_rps: Annotated[float, msgspec.Meta(ge=0)] = (
         0.0  # calls per second and provider; 0: no limit
     )

@@ -78,6 +78,6 @@ def _record(key: int, number: int, reply: Reply, waited_s: float) -> Attempt:
         error=describe(reply.error) if reply.error else None,
         waited_ms=waited_s * 1e3,
         ttft_ms=None if first is None else (first - reply.sent) * 1e3,
-        total_ms=(reply.ended - reply.sent) * 1e3,
+        total_ms=(reply.stamps.end - reply.sent) * 1e3,
         response_id=reply.response_id,
     )

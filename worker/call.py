@@ -52,7 +52,7 @@ async def call(
         reply.error = _network_failure(error)
     except OSError as error:
         reply.error = errors.ProviderUnreachable(error.strerror or type(error).__name__)
-    reply.ended = time.perf_counter()
+    reply.end()
     return reply
 
 
@@ -122,6 +122,7 @@ async def _stream(
         reply.take(decoder.feed(chunk), at)
         if len(reply.arrivals) > known:  # only tokens count as life, not keep-alive comments
             deadline.reschedule(min(ends, loop_clock() + settings.idle_timeout_s))
+    reply.end()
     reply.take(decoder.close(), time.perf_counter())
 
 
@@ -129,6 +130,7 @@ async def _whole(
     response: aiohttp.ClientResponse, settings: Settings, wire: Wire, reply: Reply
 ) -> None:
     body = await _read(response, settings.answer_limit_bytes, reply)
+    reply.end()
     reply.take(wire.decode(body), time.perf_counter())
 
 

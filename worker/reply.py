@@ -16,7 +16,7 @@ class Reply:
     def __init__(self) -> None:
         self.began = time.perf_counter()
         self.sent = self.began
-        self.ended = self.began
+        self.ended: float | None = None
         self.first_byte: float | None = None
         self.first_answer: float | None = None
         self.arrivals: list[float] = []
@@ -32,6 +32,10 @@ class Reply:
 
     def stamp_sent(self) -> None:
         self.sent = time.perf_counter()
+
+    def end(self) -> None:
+        """Stamp the end, once: the last byte, or the failure."""
+        self.ended = self.ended or time.perf_counter()
 
     def take(self, deltas: Sequence[Delta], at: float) -> None:
         """Note what one arrival at `at` brought; each content event is one stamp."""
@@ -67,7 +71,7 @@ class Reply:
     def stamps(self) -> Stamps:
         return Stamps(
             sent=self.sent,
-            end=self.ended,
+            end=self.ended or self.sent,
             first_byte=self.first_byte,
             first_answer=self.first_answer,
             arrivals=self.arrivals,

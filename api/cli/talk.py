@@ -1,5 +1,6 @@
 """What the command says: data on stdout, talk on stderr."""
 
+import re
 import shutil
 import sys
 from typing import Any, Final
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOMY: Final = 100  # below that, columns stand close
+EXCEPTION: Final = re.compile(r"(?!ERROR|WARNING|INFO)[\w.]+: ")  # a traceback's end
 WIDE: Final = 200  # a table that goes to a file or a pipe is never folded
 
 
@@ -18,9 +20,12 @@ def say(text: str) -> None:
 
 
 def brief(text: str) -> str:
-    """Put a message and the last words it quotes on one line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if len(lines) < 2 else f"{lines[0]} It said last: {lines[-1]}"
+    """Put a message on one line, with the most telling of the words it quotes."""
+    first, *quoted = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if not quoted:
+        return first
+    telling = [line for line in quoted if EXCEPTION.match(line)]
+    return f"{first} It said: {(telling or quoted)[-1]}"
 
 
 def data_console() -> Console:

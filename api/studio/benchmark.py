@@ -39,10 +39,9 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 async def heartbeat(floor: Floor, run_id: UUID) -> bytes:
     """Word silence; while the run is queued, say how many are before it."""
-    run = await fetch_run(floor.pool, run_id, None)
-    if run.state != "queued":
-        return b'data: {"type":"heartbeat"}\n\n'
     ahead = await queue_position(floor.pool, run_id)
+    if ahead is None:
+        return b'data: {"type":"heartbeat"}\n\n'
     return b'data: {"type":"heartbeat","status":"queued","position":%d}\n\n' % (ahead + 1)
 
 

@@ -52,9 +52,12 @@ delete from runs
 where id = $1 and owner_id = $2 and state <> 'running' and (select count(*) from held) >= 0
 returning id;
 
--- name: queue_position :one
-select count(*)::int as ahead from runs
-where state = 'queued' and created_at < (select created_at from runs where id = $1);
+-- name: queue_position :maybe
+select (
+  select count(*)::int from runs as other
+  where other.state = 'queued' and other.created_at < runs.created_at
+) as ahead
+from runs where id = $1 and state = 'queued';
 
 -- name: count_by_state :many
 select kind, state, count(*)::int as runs, min(created_at) as oldest from runs

@@ -162,7 +162,7 @@ def test_stores_that_are_set_are_used(up, folder):
         "REDIS_URL": f"unix://{up.data}/run/valkey.sock?db=0",
     }
     second = Up(folder / "second", **environ)
-    assert {path.name for path in second.data.iterdir()} == {"lock", "logs", "processes.json"}
+    assert not [*(second.data / "postgres").iterdir(), *(second.data / "valkey").iterdir()]
     assert second("bench", "run", "sim/fast", "--runs", "1").returncode == 0
     assert second("run", "list", "--json").stdout == up("run", "list", "--json").stdout
     assert second.stop()[0] == 0
@@ -176,9 +176,10 @@ def test_a_program_that_cannot_start_is_told_in_a_line(folder):
     assert "Traceback" not in done.stderr
 
 
-def test_a_set_database_that_is_away_is_told_in_a_line(folder):
-    url = "postgresql://nobody:secret@localhost/assay?host=/nowhere"
+def test_a_set_database_that_does_not_serve_is_told_in_a_line(up, folder):
+    url = f"postgresql://app@/nowhere?host={up.data}/run"
     done = assay("up", "--port", "0", "--data", str(folder / "away"), DATABASE_URL=url)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("`python3 run.py doctor` looks closer.")
+    assert '"nowhere" does not exist' in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("doctor` looks closer.")
     assert "Traceback" not in done.stderr
