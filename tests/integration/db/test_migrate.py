@@ -97,6 +97,16 @@ async def test_a_file_that_fails_leaves_nothing_and_keeps_those_before(empty, fo
     assert await migrate(empty) == ("9999_bad",)
 
 
+async def test_a_file_that_cannot_be_noted_is_not_applied(empty, folder):
+    (folder / "9999_full.sql").write_text(
+        "create table half (id integer);"
+        "alter table migrations add constraint full_up check (number < 9999);"
+    )
+    with pytest.raises(asyncpg.CheckViolationError):
+        await migrate(empty)
+    assert await empty.fetchval("select to_regclass('half') is null")
+
+
 async def test_a_migrator_killed_in_the_middle_leaves_nothing_and_no_lock(empty, empty_url, folder):
     (folder / "9999_slow.sql").write_text("create table half (id integer); select pg_sleep(60);")
     program = (

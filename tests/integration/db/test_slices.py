@@ -260,6 +260,28 @@ async def test_two_that_expire_at_once_count_one_crash(world):
     assert {row["crash_count"] for row in await world.slices(run_id)} == {1}
 
 
+async def test_a_holder_that_writes_right_now_is_alive(world):
+    run_id = await world.submit()
+    claim = await world.claim(run_id)
+    await world.lapse(run_id)
+    async with world.pool.acquire() as connection, asyncio.timeout(2), connection.transaction():
+        await world.record(claim, 1, [0], db=connection)
+        assert await expire_leases(world.pool) == ()
+    assert len(await expire_leases(world.pool)) == 1
+    await world.check(run_id)
+
+
+async def test_an_expiry_under_way_is_not_waited_for(world):
+    run_id = await world.submit()
+    await world.claim(run_id)
+    await world.lapse(run_id)
+    async with world.pool.acquire() as connection, asyncio.timeout(2), connection.transaction():
+        assert len(await expire_leases(connection)) == 1
+        assert await expire_leases(world.pool) == ()
+    assert await expire_leases(world.pool) == ()
+    assert (await world.slice(run_id))["crash_count"] == 1
+
+
 async def test_a_released_slice_may_be_claimed_at_once_and_counts_no_crash(world):
     run_id = await world.submit()
     claim = await world.claim(run_id)

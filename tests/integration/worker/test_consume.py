@@ -82,10 +82,13 @@ async def test_a_ring_is_once_per_id(redis, bell, worker_of, until):
 
 async def test_a_running_job_is_not_queued_again(redis, bell, worker_of, until):
     log, ring = Log(0.3), Ring(uuid4(), 0)
-    await worker_of(log)
+    await worker_of(log, "w1")
+    await worker_of(log, "w2")
     await bell.ring([ring])
     await until(lambda: log.running)
-    await bell.ring_many([ring] * 5)
+    for _ in range(5):
+        await bell.ring_many([ring])
+        await asyncio.sleep(0.02)
     await until(lambda: is_idle(redis))
     assert log.began == [ring.slice_id]
 
@@ -295,6 +298,7 @@ async def test_a_restart_of_redis_is_survived(worker_of, until):
         await until(lambda: len(log.began) == 1)
         with pytest.raises(RedisGone):
             await redis.execute_command("SHUTDOWN", "NOSAVE")
+        worker.woken.set()
         assert not await bell.ring([Ring(uuid4(), 0)])
         await until(lambda: bell.ring([Ring(uuid4(), 0)]), 20)
         await until(lambda: len(log.began) >= 2, 5)

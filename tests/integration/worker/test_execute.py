@@ -200,6 +200,26 @@ async def test_a_lease_lost_in_mid_run_stops_without_writing(
     assert len(await simulator.ledger(run_id)) <= 12 + 3
 
 
+async def test_a_lost_lease_closes_the_connection_of_a_silent_call(
+    world, process, simulator, until
+):
+    one = await process()
+    one.start()
+    run_id = await world.submit(models=("sim/ttft-30000",), runs=1)
+    await until(lambda: one.hands.busy)
+    await until(lambda: simulator.ledger(run_id))
+    await world.redis.flushall()
+    await world.lapse(run_id)
+    assert len(await expire_leases(world.pool)) == 1
+    await until(lambda: not one.hands.busy, 2)
+
+    async def closed():
+        return [r["outcome"] for r in await simulator.ledger(run_id)] == ["disconnected"]
+
+    await until(closed, 2)
+    assert (await world.slice(run_id))["state"] == "queued"
+
+
 async def test_a_stopping_worker_hands_back_and_another_does_the_rest(
     world, process, simulator, until, ended
 ):
@@ -458,10 +478,14 @@ async def test_retry_after_pauses_every_worker(redis, process, until):
     assert time.perf_counter() - before < 0.3, "another provider is not paused"
 
 
-async def test_a_limited_provider_is_obeyed(world, process, simulator, ended):
-    one = await process(retries=2)
+async def test_a_limited_provider_is_obeyed_by_all(world, process, simulator, ended, until):
+    one, other = await process("w1", retries=2), await process("w2")
     one.start()
+    hearing = asyncio.create_task(other.worker._hear())
+    await asyncio.sleep(0.2)
     run_id = await world.submit(models=("sim/status-429",), runs=1)
+    await until(lambda: other.gate._pause_left("sim") > 0)
+    hearing.cancel()
     run = await ended(run_id)
     assert run["state"] == "failed"
     assert json.loads(run["error"])["code"] == "PROVIDER_RATE_LIMITED"
