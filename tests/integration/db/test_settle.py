@@ -33,7 +33,8 @@ async def test_a_run_ends_as_it_is_told(world, how, state, event):
     assert json.loads(told.data)["done"] == 2
     assert json.loads(run["summary"])["rows"][0]["ok"] == 2
     assert (json.loads(run["error"]) if run["error"] else None) == how.get("error")
-    assert {row["state"] for row in await world.slices(run_id)} == {state}
+    row = await world.slice(run_id)
+    assert (row["state"], row["epoch"]) == (state, claim.epoch + 1), "fenced"
     await world.check(run_id)
 
 

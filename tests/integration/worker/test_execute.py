@@ -125,7 +125,7 @@ async def test_retries_are_attempts_of_their_own(world, process, simulator, ende
 async def test_cancel_in_mid_stream_closes_the_connection_and_keeps_what_is_done(
     world, process, simulator, ended, until, local
 ):
-    one = await process()
+    one = await process(heartbeat_s=30.0)  # the message alone must do
     one.start()
     run_id = await world.submit(models=(FAST, "sim/never-ends"), runs=2)
 
