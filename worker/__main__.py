@@ -19,6 +19,7 @@ from db.pool import open_pool
 from db.queue import Doorbell, close_redis, open_redis
 from db.settings import Settings, load
 from worker.ask import Asker
+from worker.call import Caller
 from worker.consume import LeaseWorker
 from worker.egress import open_session
 from worker.execute import Body, execute_slice
@@ -39,7 +40,7 @@ async def serve(settings: Settings) -> None:
     hands = Hands(pool, settings, owner)
     gate = Gate(SharedLimits(redis), settings, owner)
     async with open_session(settings) as session:
-        body = Body(hands, Doorbell(redis), Asker(session, gate, settings))
+        body = Body(hands, Doorbell(redis), Asker(Caller(session, settings), gate, settings))
         worker = LeaseWorker(redis, lambda id_: execute_slice(body, id_), owner, settings.slots)
         worker.listen(hands.cancel_run, gate.pause)
         log.info("ready: %s", owner)

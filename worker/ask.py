@@ -5,14 +5,12 @@ import random
 from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
-
 from db.domain.catalog import PROVIDERS
 from db.domain.samples import Attempt
 from db.domain.specs import Target
 from db.settings import Settings
 from db.slices import Claim
-from worker.call import Endpoint, call
+from worker.call import Caller, Endpoint
 from worker.gate import Gate
 from worker.providers.table import WIRES
 from worker.providers.wire import ChatRequest
@@ -25,10 +23,10 @@ SIM_PATHS: Final[Mapping[str, str]] = {"openai": "/v1", "anthropic": "/v1", "gem
 
 
 class Asker:
-    """One per worker process: its session, its gate and its patience."""
+    """One per worker process: its caller, its gate and its patience."""
 
-    def __init__(self, session: aiohttp.ClientSession, gate: Gate, settings: Settings) -> None:
-        self._session, self._gate, self._settings = session, gate, settings
+    def __init__(self, caller: Caller, gate: Gate, settings: Settings) -> None:
+        self._caller, self._gate, self._settings = caller, gate, settings
         self._random = random.Random()  # noqa: S311 - jitter, not secrets
 
     def for_claim(self, claim: Claim) -> Ask:
@@ -47,9 +45,7 @@ class Asker:
         while True:
             number = len(attempts) + 1
             async with self._gate.enter(target.provider) as waited:
-                reply = await call(
-                    self._session, self._settings, endpoint, request, f"{label}.{number}"
-                )
+                reply = await self._caller.call(endpoint, request, f"{label}.{number}")
             attempts.append(_record(key, number, reply, pause + waited))
             if number > self._settings.retries or not deserves_retry(reply):
                 return Answer(reply, attempts)

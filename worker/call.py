@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
@@ -10,11 +12,12 @@ import aiohttp
 from db.domain import errors
 from db.settings import Settings
 from worker.egress import DENIED
-from worker.providers.wire import BadResponse, ChatRequest, HttpCall, Refused, Wire
+from worker.providers.wire import BadResponse, ChatRequest, Refused, Wire
 from worker.reply import Reply
 
 ERROR_BODY_LIMIT: Final = 64 * 1024
 RETRY_AFTER_CAP_S: Final = 120.0
+RUNAWAY: Final = 4  # times max_tokens content events: the provider ignores the limit
 
 
 class Endpoint(NamedTuple):
@@ -26,122 +29,106 @@ class Endpoint(NamedTuple):
     key: str | None = None
 
 
-async def call(
-    session: aiohttp.ClientSession,
-    settings: Settings,
-    endpoint: Endpoint,
-    request: ChatRequest,
-    request_id: str,
-) -> Reply:
-    """Make one attempt. Whatever the provider does ends in the reply, not in an exception.
+class Caller:
+    """Makes calls over one session, within the deadlines and limits of the settings."""
 
-    Cancelling closes the provider's connection.
-    """
-    reply = Reply()
-    try:
-        await _exchange(session, settings, endpoint, request, request_id, reply)
-    except errors.ProviderFailed as error:
-        reply.error = error
-    except Refused as error:
-        reply.error = errors.ProviderRefused(f"{error.code} {error}".strip())
-    except BadResponse as error:
-        reply.error = errors.ProviderBadResponse(str(error))
-    except TimeoutError:
-        reply.error = errors.ProviderTimeout(_which_deadline(reply, settings))
-    except aiohttp.ClientError as error:
-        reply.error = _network_failure(error)
-    except OSError as error:
-        reply.error = errors.ProviderUnreachable(error.strerror or type(error).__name__)
-    reply.end()
-    return reply
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
+        self._session, self._settings = session, settings
 
+    async def call(self, endpoint: Endpoint, request: ChatRequest, request_id: str) -> Reply:
+        """Make one attempt. Whatever the provider does ends in the reply, not in an exception.
 
-async def _exchange(
-    session: aiohttp.ClientSession,
-    settings: Settings,
-    endpoint: Endpoint,
-    request: ChatRequest,
-    request_id: str,
-    reply: Reply,
-) -> None:
-    http = endpoint.wire.encode(request, endpoint.key)
-    async with (
-        asyncio.timeout(settings.connect_timeout_s + settings.ttft_timeout_s) as deadline,
-        _post(session, settings, endpoint, http, request_id, reply) as response,
-    ):
-        reply.status = response.status
-        if response.status != 200:
-            raise await _refusal(response, endpoint.wire, reply)
-        _require_plain(response)
-        if request.stream:
-            await _stream(response, settings, endpoint.wire, reply, deadline)
-        else:
-            await _whole(response, settings, endpoint.wire, reply)
+        Cancelling closes the provider's connection.
+        """
+        reply = Reply()
+        try:
+            await self._exchange(endpoint, request, request_id, reply)
+        except errors.ProviderFailed as error:
+            reply.error = error
+        except Refused as error:
+            reply.error = errors.ProviderRefused(f"{error.code} {error}".strip())
+        except BadResponse as error:
+            reply.error = errors.ProviderBadResponse(str(error))
+        except TimeoutError:
+            reply.error = errors.ProviderTimeout(_which_deadline(reply, self._settings))
+        except aiohttp.ClientError as error:
+            reply.error = _network_failure(error)
+        except OSError as error:
+            reply.error = errors.ProviderUnreachable(error.strerror or type(error).__name__)
+        reply.end()
+        return reply
 
+    async def _exchange(
+        self, endpoint: Endpoint, request: ChatRequest, request_id: str, reply: Reply
+    ) -> None:
+        first_token_s = self._settings.connect_timeout_s + self._settings.ttft_timeout_s
+        async with (
+            asyncio.timeout(first_token_s) as deadline,
+            self._post(endpoint, request, request_id, reply) as response,
+        ):
+            reply.status = response.status
+            if response.status != 200:
+                raise await _refusal(response, endpoint.wire, reply)
+            _require_plain(response)
+            if request.stream:
+                await self._stream(response, endpoint.wire, request.max_tokens, reply, deadline)
+            else:
+                await self._whole(response, endpoint.wire, reply)
 
-def _post(
-    session: aiohttp.ClientSession,
-    settings: Settings,
-    endpoint: Endpoint,
-    http: HttpCall,
-    request_id: str,
-    reply: Reply,
-) -> "aiohttp.client._RequestContextManager":  # pyright: ignore[reportPrivateUsage]
-    timeout = aiohttp.ClientTimeout(
-        total=settings.total_timeout_s,
-        sock_connect=settings.connect_timeout_s,
-        sock_read=max(settings.idle_timeout_s, settings.ttft_timeout_s),
-    )
-    return session.post(
-        endpoint.base_url.rstrip("/") + http.path,
-        data=http.body,
-        headers=http.headers | {"X-Client-Request-Id": request_id},
-        timeout=timeout,
-        allow_redirects=False,
-        trace_request_ctx=reply,
-    )
+    def _post(
+        self, endpoint: Endpoint, request: ChatRequest, request_id: str, reply: Reply
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        http, settings = endpoint.wire.encode(request, endpoint.key), self._settings
+        return self._session.post(
+            endpoint.base_url.rstrip("/") + http.path,
+            data=http.body,
+            headers=http.headers | {"X-Client-Request-Id": request_id},
+            timeout=aiohttp.ClientTimeout(
+                total=settings.total_timeout_s,
+                sock_connect=settings.connect_timeout_s,
+                sock_read=max(settings.idle_timeout_s, settings.ttft_timeout_s),
+            ),
+            allow_redirects=False,
+            trace_request_ctx=reply,
+        )
 
+    async def _stream(
+        self,
+        response: aiohttp.ClientResponse,
+        wire: Wire,
+        max_tokens: int,
+        reply: Reply,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        decoder, clock = wire.decoder(), asyncio.get_running_loop().time
+        ends = clock() + self._settings.total_timeout_s
+        async for at, chunk in self._chunks(response, reply):
+            known = len(reply.arrivals)
+            reply.take(decoder.feed(chunk), at)
+            if known < len(reply.arrivals):  # only tokens count as life, not keep-alive comments
+                deadline.reschedule(min(ends, clock() + self._settings.idle_timeout_s))
+            if known > RUNAWAY * max_tokens + 64:
+                raise errors.ProviderAnswerTooLarge
+        reply.end()
+        reply.take(decoder.close(), time.perf_counter())
 
-async def _stream(
-    response: aiohttp.ClientResponse,
-    settings: Settings,
-    wire: Wire,
-    reply: Reply,
-    deadline: asyncio.Timeout,
-) -> None:
-    decoder, size = wire.decoder(), 0
-    loop_clock = asyncio.get_running_loop().time
-    ends = loop_clock() + settings.total_timeout_s
-    async for chunk in response.content.iter_any():
-        at = time.perf_counter()
-        reply.first_byte = reply.first_byte or at
-        size += len(chunk)
-        if size > settings.answer_limit_bytes:
-            raise errors.ProviderAnswerTooLarge
-        known = len(reply.arrivals)
-        reply.take(decoder.feed(chunk), at)
-        if len(reply.arrivals) > known:  # only tokens count as life, not keep-alive comments
-            deadline.reschedule(min(ends, loop_clock() + settings.idle_timeout_s))
-    reply.end()
-    reply.take(decoder.close(), time.perf_counter())
+    async def _whole(self, response: aiohttp.ClientResponse, wire: Wire, reply: Reply) -> None:
+        body = b"".join([chunk async for _, chunk in self._chunks(response, reply)])
+        reply.end()
+        reply.take(wire.decode(body), time.perf_counter())
 
-
-async def _whole(
-    response: aiohttp.ClientResponse, settings: Settings, wire: Wire, reply: Reply
-) -> None:
-    body = await _read(response, settings.answer_limit_bytes, reply)
-    reply.end()
-    reply.take(wire.decode(body), time.perf_counter())
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int, reply: Reply) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        reply.first_byte = reply.first_byte or time.perf_counter()
-        body += chunk
-        if len(body) > limit:
-            raise errors.ProviderAnswerTooLarge
-    return bytes(body)
+    async def _chunks(
+        self, response: aiohttp.ClientResponse, reply: Reply
+    ) -> AsyncGenerator[tuple[float, bytes]]:
+        """Read the body as it comes, each piece with its arrival, up to the size limit."""
+        left = self._settings.answer_limit_bytes
+        async for chunk in response.content.iter_any():
+            at = time.perf_counter()
+            reply.first_byte = reply.first_byte or at
+            left -= len(chunk)
+            if left < 0:
+                raise errors.ProviderAnswerTooLarge
+            yield at, chunk
 
 
 def _require_plain(response: aiohttp.ClientResponse) -> None:
@@ -156,10 +143,7 @@ async def _refusal(
     status = response.status
     if 300 <= status < 400:
         return errors.ProviderRedirect()
-    try:
-        text = wire.explain(await _read(response, ERROR_BODY_LIMIT, reply))
-    except errors.ProviderAnswerTooLarge:
-        text = "(a long error page)"
+    text = wire.explain(await response.content.read(ERROR_BODY_LIMIT))
     reply.retry_after_s = _retry_after(response.headers.get("Retry-After"))
     if status == 429:
         return errors.ProviderLimited(f"[rate_limited] {text}")
