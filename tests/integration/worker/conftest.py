@@ -15,6 +15,7 @@ import pytest
 from db.limits import SharedLimits
 from db.queue import close_redis, open_redis
 from worker.ask import Asker
+from worker.call import Caller
 from worker.consume import LeaseWorker
 from worker.egress import open_session
 from worker.execute import Body, execute_slice
@@ -138,7 +139,9 @@ async def process(stores, pool, settings):
             stack.push_async_callback(close_redis, redis)
             session = await stack.enter_async_context(open_session(mine))
             hands, gate = Hands(pool, mine, owner), Gate(SharedLimits(redis), mine, owner)
-            body = Body(hands, FLOOR["World"](pool, redis).bell, Asker(session, gate, mine))
+            body = Body(
+                hands, FLOOR["World"](pool, redis).bell, Asker(Caller(session, mine), gate, mine)
+            )
             worker = LeaseWorker(redis, lambda id_: execute_slice(body, id_), owner, mine.slots)
             worker.listen(hands.cancel_run, gate.pause)
             made = Process(body, worker, gate)

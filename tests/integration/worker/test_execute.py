@@ -20,7 +20,7 @@ from db.settle import settle_run
 from db.slices import expire_leases
 from db.submit import cancel
 from worker import progress as progress_module
-from worker.call import Endpoint, call
+from worker.call import Caller, Endpoint
 from worker.egress import open_session
 from worker.execute import execute_slice
 from worker.gate import Gate
@@ -504,7 +504,7 @@ def request(model):
 async def test_a_forbidden_address_is_told_as_such(settings, base):
     async with open_session(settings) as session:
         endpoint = Endpoint("sim", base, WIRES["openai"])
-        reply = await call(session, settings, endpoint, request("fast"), "id")
+        reply = await Caller(session, settings).call(endpoint, request("fast"), "id")
     assert reply.error.code == "EGRESS_DENIED"
 
 
@@ -531,7 +531,7 @@ async def test_whatever_a_provider_does_ends_in_the_reply(settings, model, code,
     async with open_session(mine) as session:
         endpoint = Endpoint("sim", mine.sim_url + "/v1", WIRES["openai"])
         before = time.perf_counter()
-        reply = await call(session, mine, endpoint, request(model), "id")
+        reply = await Caller(session, mine).call(endpoint, request(model), "id")
     assert (reply.error.code, reply.status) == (code, status)
     assert time.perf_counter() - before < 2
     assert isinstance(reply.stamps, Stamps)
@@ -541,5 +541,5 @@ async def test_nobody_listening_is_unreachable(settings):
     mine = msgspec.structs.replace(settings, egress_allow=("127.0.0.1:9",))
     async with open_session(mine) as session:
         endpoint = Endpoint("sim", "http://127.0.0.1:9", WIRES["openai"])
-        reply = await call(session, mine, endpoint, request("fast"), "id")
+        reply = await Caller(session, mine).call(endpoint, request("fast"), "id")
     assert (reply.error.code, reply.status) == ("PROVIDER_UNREACHABLE", None)
