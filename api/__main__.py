@@ -8,13 +8,23 @@ from types import FrameType
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
+from api.stream import ABORT
 from db.domain.errors import AppError
 from db.settings import Settings, SettingsInvalid, load
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Protocol(HttpToolsProtocol):
+    """Lends the app a way to drop a connection: ASGI has none."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
 
 class Server(uvicorn.Server):
@@ -39,15 +49,14 @@ def refuse_open_doors(settings: Settings) -> None:
         )
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def make_server(settings: Settings) -> Server:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         access_log=False,
         server_header=False,
@@ -56,10 +65,16 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=10,
         backlog=4096,
     )
+    return Server(app, config)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    server = make_server(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped: a stop that was asked for exits with 0
         signal.signal(number, _heard)
-    Server(app, config).run()
+    server.run()
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
@@ -37,16 +37,18 @@ def create_app(settings: Settings) -> Litestar:
     """Build the app; it reaches its stores when it starts."""
     speaker = Speaker(DIALECTS)
     assets = create_static_files_router(path="/ui/vendor", directories=[VENDOR])
-    return Litestar(
+    app = Litestar(
         route_handlers=[*(h for dialect in DIALECTS for h in dialect.handlers), assets],
         dependencies=DEPENDENCIES,
         exception_handlers={Exception: speaker},
-        middleware=[add_headers, count_requests],
         lifespan=[_floor(settings)],
         openapi_config=_openapi(settings),
         cors_config=_cors(settings),
         request_max_body_size=BODY_LIMIT,
     )
+    # around the router, not in it: what no route answers has headers and is counted too
+    app.asgi_handler = add_headers(count_requests(app.asgi_handler))
+    return app
 
 
 def _floor(settings: Settings) -> Any:
@@ -75,8 +77,15 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST", "PUT", "DELETE", "PATCH"],
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-        allow_credentials=True,
+        allow_credentials="*" not in settings.cors_origins,
     )
+
+
+class Pages(Router):
+    """Without Litestar 2.25's HTML 404 for every path of one segment: dialects word those."""
+
+    def register(self, value: Any) -> list[Any]:
+        return [] if "/{path:str}" in value.paths else super().register(value)
 
 
 def _openapi(settings: Settings) -> OpenAPIConfig:
@@ -85,7 +94,7 @@ def _openapi(settings: Settings) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Assay",
         version=settings.version,
-        path="/",
+        openapi_router=Pages("/", route_handlers=[], include_in_schema=False),
         render_plugins=[
             JsonRenderPlugin(path="/openapi.json"),
             SwaggerRenderPlugin(

@@ -1,5 +1,6 @@
 """Request bodies, decoded strictly: numbers as strings, NUL bytes and wrong media are refused."""
 
+import re
 from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,8 @@ from litestar.typing import FieldDefinition
 from db.domain.errors import Invalid, WrongMediaType
 
 T = TypeVar("T")
-NUL: Final = (b"\0", b"\\u0000")
+# after an escaped backslash `u0000` is plain text
+ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Strict(AbstractDTO[T]):
@@ -47,7 +49,7 @@ class Strict(AbstractDTO[T]):
 
 def decode(body: bytes, model: type[T]) -> T:
     """Decode JSON; raise Invalid that names the field."""
-    if any(nul in body for nul in NUL):
+    if b"\0" in body or (b"\\u0000" in body and ESCAPED_NUL.search(body)):
         raise Invalid("The request contains a NUL character.")
     try:
         return msgspec.json.decode(body, type=model)

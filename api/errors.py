@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
 
 from api.dialect import Dialect, ErrorTable, Problem
 from db.domain import errors
@@ -64,7 +64,7 @@ class Speaker:
             dialect.envelope(problem),
             status_code=status,
             media_type="application/json",
-            headers=_headers(known, status),
+            headers=_headers(known, status) | _allowed(error),
         )
 
     def owner(self, path: str) -> Dialect:
@@ -106,6 +106,13 @@ def _detail(error: HTTPException) -> str:
 
 def _one(problem: Mapping[str, Any]) -> str:
     return f"{problem.get('key', 'request')}: {problem.get('message', 'is not valid')}"
+
+
+def _allowed(error: Exception) -> dict[str, str]:
+    """Say with a 405 which methods would do."""
+    if isinstance(error, MethodNotAllowedException) and error.headers:
+        return {"Allow": error.headers.get("allow", "")}
+    return {}
 
 
 def _headers(error: errors.AppError, status: int) -> dict[str, str]:

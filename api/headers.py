@@ -38,7 +38,7 @@ def add_headers(app: ASGIApp) -> ASGIApp:
         given = Headers.from_scope(scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else str(uuid4())
         scope["state"]["request_id"] = request_id  # pyright: ignore[reportTypedDictNotRequiredAccess]
-        csp = DOCS_CSP if scope["path"] in ("/docs", "/redoc") else CSP
+        csp = DOCS_CSP if scope["path"].rstrip("/") in ("/docs", "/redoc") else CSP
         await app(scope, receive, _adding(send, request_id, csp))
 
     return with_headers

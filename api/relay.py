@@ -8,10 +8,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from api.frames import Frames
 from db.bus import channel, decode_batch
@@ -24,20 +26,25 @@ BACKLOG: Final = 512  # batches one reader may be behind
 CATCH_UP_S: Final = 2.0  # bounds a lost PUBLISH
 DEAF_CATCH_UP_S: Final = 0.3  # while Redis is away
 SILENCE_S: Final = 10.0  # then a heartbeat; clients give up after 30 s
+STALL_S: Final = 10.0  # how long one write may wait for its reader
 
 
 class Subscriber:
     """One open stream: batches wait here, joined into one write when the reader comes back.
 
-    No timer per stream: the hub nudges those that were silent for long.
+    No timer per stream: the hub nudges those that were silent for long, and cuts those whose
+    reader takes nothing any more.
     """
 
-    __slots__ = ("_waiter", "closed", "silent_since", "waiting")
+    __slots__ = ("_waiter", "closed", "silent_since", "stalled", "stop", "waiting", "writing")
 
     def __init__(self) -> None:
         self.waiting: deque[Frames] = deque()
         self.closed = False
         self.silent_since = time.monotonic()
+        self.writing = False
+        self.stalled = False
+        self.stop: Callable[[], object] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def push(self, frames: Frames) -> None:
@@ -50,6 +57,12 @@ class Subscriber:
     def close(self) -> None:
         self.closed = True
         self.nudge()
+
+    def cut(self) -> None:
+        """End the stream though a write still waits for its reader."""
+        self.closed = self.stalled = True
+        if self.stop is not None:
+            self.stop()
 
     def nudge(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -106,6 +119,7 @@ class Hub:
         watched = self._channels.get(name)
         if watched is None:
             watched = self._channels[name] = Channel(run_id)
+            watched.subscribers.add(subscriber)  # before the wait: nobody may leave it empty
             with suppress(*REDIS_DOWN):
                 await self._pubsub.subscribe(name.decode())
         watched.subscribers.add(subscriber)
@@ -132,7 +146,7 @@ class Hub:
         """End every stream: the process stops, its clients come back elsewhere."""
         self._closing = True
         for subscriber in self._everybody():
-            subscriber.close()
+            (subscriber.cut if subscriber.writing else subscriber.close)()
 
     async def run(self) -> None:
         """Listen and catch up until cancelled."""
@@ -156,17 +170,27 @@ class Hub:
                 await asyncio.sleep(0.2)
                 continue
             if message and (watched := self._channels.get(message[0])):
-                frames = Frames(decode_batch(message[1]))
-                if not watched.feed(frames):
-                    self._catching_up.set()
+                self._hear(watched, message[1])
+
+    def _hear(self, watched: Channel, payload: bytes) -> None:
+        """Hand a published batch on; what cannot be read, or follows a hole, is in the table."""
+        try:
+            heard = watched.feed(Frames(decode_batch(payload)))
+        except (msgspec.MsgspecError, IndexError) as error:
+            log.warning("not a batch of events on %s: %s", watched.run_id, error)
+            heard = False
+        if not heard:
+            self._catching_up.set()
 
     async def _nudge(self) -> None:
-        """Wake the streams that had nothing to say for SILENCE_S."""
+        """Wake the streams that had nothing to say for SILENCE_S; cut those that are stuck."""
         while True:
             await asyncio.sleep(1)
-            limit = time.monotonic() - SILENCE_S + 1
+            now = time.monotonic()
             for subscriber in self._everybody():
-                if subscriber.silent_since < limit:
+                if subscriber.writing and subscriber.silent_since < now - STALL_S:
+                    subscriber.cut()
+                elif subscriber.silent_since < now - SILENCE_S + 1:
                     subscriber.nudge()
 
     async def _catch_up(self) -> None:

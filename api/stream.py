@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from api.deps import Floor
 from api.frames import RETRY, Flavour, Frames
 from api.relay import Subscriber
 from db.bus import Told
-from db.domain.lifecycle import TERMINAL
+from db.domain.events import TERMINAL
 from db.events import list_events
+from db.pool import OUTAGES
 from db.runs import Run
 
 HEADERS: Final = (
@@ -22,6 +24,8 @@ HEADERS: Final = (
     (b"cache-control", b"no-cache, no-store, must-revalidate"),
     (b"x-accel-buffering", b"no"),
 )
+
+ABORT: Final = "assay.abort"  # an ASGI extension of our server
 
 
 class Manner(NamedTuple):
@@ -39,11 +43,19 @@ def last_event_id(request: Request[Any, Any, Any]) -> int:
 
 
 async def relay(floor: Floor, run: Run, after: int, manner: Manner) -> Response[Any]:
-    """Answer a run's events after number `after`; 204 when all of them were seen already."""
-    seen_all = run.state in TERMINAL and not await list_events(floor.pool, run.id, after, 1)
-    if seen_all and after:
+    """Answer a run's events after number `after`; 204 when all of them were seen already.
+
+    A number that the run has not reached was never given to anybody: nonsense, too.
+    """
+    last = await list_events(floor.pool, run.id, after - 1, 1) if after else ()
+    if last and last[0].type in TERMINAL:
         return Response(None, status_code=204)
-    return EventStream(floor, run.id, after, manner)
+    return EventStream(floor, run.id, after if last else 0, manner)
+
+
+def find_abort(scope: Any) -> Callable[[], None] | None:
+    """Give what drops the connection, where the server lends it."""
+    return scope.get("extensions", {}).get(ABORT, {}).get("call")
 
 
 class EventStream(Response[None]):
@@ -56,7 +68,7 @@ class EventStream(Response[None]):
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # type: ignore[override]
         return self._serve
 
-    async def _serve(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = str(self._run_id).encode()
         about = ((b"x-run-id", name), (b"location", b"/api/runs/" + name))
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *about]})
@@ -67,12 +79,20 @@ class EventStream(Response[None]):
             await _until_gone(reader, receive)
         finally:
             await self._floor.hub.leave(self._run_id, reader.subscriber)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if reader.subscriber.stalled and (abort := find_abort(scope)):
+            abort()  # a regular end would wait for the reader
+            await _hung_up(receive)
+        else:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _until_gone(reader: "Reader", receive: Receive) -> None:
-    """Pump until the log ends, the client hangs up, or it takes nothing any more."""
+    """Pump until the log ends, the client hangs up, or it takes nothing any more.
+
+    Also until Postgres is away: the client comes back, and goes on behind its last event.
+    """
     pump, gone = asyncio.create_task(reader.pump()), asyncio.create_task(_hung_up(receive))
+    reader.subscriber.stop = pump.cancel
     try:
         await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -80,7 +100,8 @@ async def _until_gone(reader: "Reader", receive: Receive) -> None:
         gone.cancel()
     await asyncio.wait({pump, gone})
     if not pump.cancelled():
-        pump.result()
+        with suppress(*OUTAGES):
+            pump.result()
 
 
 async def _hung_up(receive: Receive) -> None:
@@ -114,8 +135,10 @@ class Reader:
     async def write(self, chunk: bytes) -> None:
         """Hand bytes to the server; waits while the client's buffers are full."""
         if chunk:
+            subscriber = self.subscriber
+            subscriber.writing, subscriber.silent_since = True, time.monotonic()
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            self.subscriber.silent_since = time.monotonic()
+            subscriber.writing, subscriber.silent_since = False, time.monotonic()
 
     async def _replay(self) -> None:
         while not self._ended and (

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -37,7 +38,7 @@ def closing(last: Told) -> bytes:
     if event != "canceled":
         end["exit_code"] = 0 if event == "completed" else 1
     if event == "failed":
-        end["error"] = last.data.decode()
+        end["error"] = msgspec.json.decode(last.data).get("message", "")
     return frames.nameless("status", encode({"status": status, "timestamp": now})) + (
         frames.nameless(event, encode(end))
     )

@@ -20,6 +20,8 @@ from db.runs import Filter, Run, delete_run, fetch_run, list_runs
 from db.samples import list_attempts, list_samples
 from db.submit import cancel
 
+# Postgres stores no NUL, nor can it look for one
+Word = Annotated[str | None, QueryParameter(max_length=200, pattern=r"^[^\x00]*$")]
 SPELLING: Final = {"cancelled": "canceled"}
 STATES: Final[dict[str, State]] = {
     "queued": "queued",
@@ -112,8 +114,8 @@ async def list_own_runs(
     maybe_caller: NamedDependency[Caller | None],
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
     status: FromQuery[str | None] = None,
-    kind: FromQuery[str | None] = None,
-    search: FromQuery[str | None] = None,
+    kind: Word = None,
+    search: Word = None,
 ) -> tuple[Item, ...]:
     """List the caller's runs, newest first."""
     if maybe_caller is None:

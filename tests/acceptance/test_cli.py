@@ -81,11 +81,11 @@ def test_ctrl_c_detaches_and_a_second_one_cancels(up, times):
         pass
     process.send_signal(signal.SIGINT)
     assert "Detached" in process.stderr.readline()
+    assert f"run cancel {run_id}" in process.stderr.readline()
     if times == 2:
         process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
-    assert process.returncode == 130
-    assert f"run cancel {run_id}" in said
+    assert process.wait(20) == 130
+    process.communicate()
     ended = "canceled" if times == 2 else "completed"
     watched = up("run", "watch", run_id, "--json")
     assert lines(watched.stdout)[-1]["status"] == ended
@@ -143,6 +143,9 @@ def test_the_doctor_says_what_to_do():
     environ = {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "ASSAY_SLOTS": "none"}
     done = assay("doctor", ASSAY_URL="http://127.0.0.1:1", **environ)
     assert done.returncode == 1
+    states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    names = ("settings", "PostgreSQL", "service", "Python")
+    assert [states[name] for name in names] == ["fail", "fail", "warn", "ok"]
     for words in ("ASSAY_SLOTS", "set DATABASE_URL right", "No service at http://127.0.0.1:1"):
         assert words in done.stdout
     assert "Traceback" not in done.stderr
