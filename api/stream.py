@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.deps import Floor
 from api.frames import RETRY, Flavour, Frames
-from api.relay import Subscriber
+from api.relay import STALL_S, Subscriber
 from db.bus import Told
 from db.domain.events import TERMINAL
 from db.events import list_events
@@ -26,6 +26,7 @@ HEADERS: Final = (
 )
 
 ABORT: Final = "assay.abort"  # an ASGI extension of our server
+GOODBYE_S: Final = 0.5  # how long a stopping process waits for one reader
 
 
 class Manner(NamedTuple):
@@ -53,9 +54,16 @@ async def relay(floor: Floor, run: Run, after: int, manner: Manner) -> Response[
     return EventStream(floor, run.id, after if last else 0, manner)
 
 
-def find_abort(scope: Any) -> Callable[[], None] | None:
-    """Give what drops the connection, where the server lends it."""
-    return scope.get("extensions", {}).get(ABORT, {}).get("call")
+def _patience(subscriber: Subscriber) -> float:
+    """How long the regular end of a stream may wait for its reader."""
+    if subscriber.stalled:
+        return 0
+    return GOODBYE_S if subscriber.closed else STALL_S
+
+
+def _abort(scope: Any) -> None:
+    """Drop the connection, where the server lends a way to."""
+    scope.get("extensions", {}).get(ABORT, {}).get("call", lambda: None)()
 
 
 class EventStream(Response[None]):
@@ -79,11 +87,13 @@ class EventStream(Response[None]):
             await _until_gone(reader, receive)
         finally:
             await self._floor.hub.leave(self._run_id, reader.subscriber)
-        if reader.subscriber.stalled and (abort := find_abort(scope)):
-            abort()  # a regular end would wait for the reader
+        patience_s = _patience(reader.subscriber)
+        try:
+            async with asyncio.timeout(patience_s):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            _abort(scope)
             await _hung_up(receive)
-        else:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _until_gone(reader: "Reader", receive: Receive) -> None:

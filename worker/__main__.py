@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -33,7 +34,8 @@ Step = Callable[[], Coroutine[Any, Any, None]]
 
 async def serve(settings: Settings) -> None:
     """Execute slices until SIGTERM or SIGINT, then finish or hand back what is in hand."""
-    owner = f"{socket.gethostname()}:{os.getpid()}"
+    # a restarted container has its predecessor's name and pid
+    owner = f"{socket.gethostname()}:{secrets.token_hex(4)}:{os.getpid()}"
     redis = open_redis(settings.redis_url)
     pool = await open_pool(settings.database_url, settings.pool_size)
     await require_schema(pool)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 import msgspec
 
@@ -44,7 +44,7 @@ def median_interval(
     n = len(ordered)
     tail, mass = (1 - confidence) / 2, 0.5**n if n < 1000 else 0.0
     if n >= 1000:  # normal approximation of Binomial(n, 1/2); 0.5**n would underflow
-        rank = math.floor(n / 2 - 1.959964 * math.sqrt(n) / 2)
+        rank = math.floor(n / 2 + NormalDist().inv_cdf(tail) * math.sqrt(n) / 2)
     else:
         rank, cumulated = 0, mass
         while cumulated <= tail:
