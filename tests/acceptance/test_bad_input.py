@@ -6,6 +6,9 @@ import asyncpg
 import pytest
 
 from db.domain.catalog import PROVIDERS
+from db.migrate import migrate
+from db.pool import open_pool
+from tests.stack import open_stack
 
 GOOD = {"kind": "benchmark", "models": ["sim/fast"], "runs": 1}
 DEEP = b'{"provider_params":{"passthrough":' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
@@ -45,10 +48,6 @@ RAW = {
 @pytest.fixture(scope="module")
 async def calls(stores):
     """One API on a database of its own; counts rows before and after each call."""
-    from db.migrate import migrate
-    from db.pool import open_pool
-    from tests.stack import open_stack
-
     admin = await asyncpg.connect(stores.database_url)
     await admin.execute("drop database if exists bad_input with (force)")
     await admin.execute("create database bad_input")
@@ -104,7 +103,12 @@ async def test_a_bad_body_is_refused(calls, path, invalid, name):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/api/benchmark"), ("PUT", "/api/runs"), ("DELETE", "/api/runs"), ("PATCH", "/healthz")],
+    [
+        ("GET", "/api/benchmark"),
+        ("PUT", "/api/runs"),
+        ("DELETE", "/api/runs"),
+        ("PATCH", "/healthz"),
+    ],
 )
 async def test_a_wrong_method_is_405(calls, method, path):
     status, body = await calls(method, path)
@@ -130,7 +134,9 @@ async def test_an_unknown_path_is_404_in_the_words_of_its_owner(calls, path, sha
         assert body["error"]["code"] == "NOT_FOUND"
 
 
-@pytest.mark.parametrize("run_id", ["nonsense", "00000000-0000-4000-8000-000000000000", "%00", "..%2f.."])
+@pytest.mark.parametrize(
+    "run_id", ["nonsense", "00000000-0000-4000-8000-000000000000", "%00", "..%2f.."]
+)
 @pytest.mark.parametrize("rest", ["", "/events", "/samples"])
 async def test_an_unknown_run_is_404(calls, run_id, rest):
     status, body = await calls("GET", f"/api/runs/{run_id}{rest}")
@@ -138,7 +144,9 @@ async def test_an_unknown_run_is_404(calls, run_id, rest):
     assert_words(body, "found")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=99999999999999999999", "limit=x", "status=odd"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=-1", "limit=99999999999999999999", "limit=x", "status=odd"]
+)
 async def test_a_bad_query_is_422(calls, query):
     status, body = await calls("GET", f"/api/runs?{query}")
     assert (status, body["code"]) == (422, "VALIDATION_ERROR")

@@ -2,12 +2,17 @@
 
 import asyncio
 import random
+import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 
+import asyncpg
 import pytest
 
 from db.embedded.stores import open_stores
+from db.queue import close_redis, open_redis
 from tests.stack import open_stack, until
 
 KILLS = 10
@@ -66,11 +71,11 @@ async def kill_the_holder(stack, client, run_id):
 
 async def holder(stack):
     """Find the worker that holds the slice, by the pid in its lease."""
-    import asyncpg
-
     connection = await asyncpg.connect(stack.environ["DATABASE_URL"])
     try:
-        owner = await until(lambda: connection.fetchval("select owner from slices where state = 'running'"))
+        owner = await until(
+            lambda: connection.fetchval("select owner from slices where state = 'running'")
+        )
     finally:
         await connection.close()
     pid = int(owner.rsplit(":", 1)[1])
@@ -84,7 +89,9 @@ async def reached(client, run_id, done):
 
 async def test_a_rolling_restart_of_workers_repeats_no_finished_sample(service):
     stack, client = service
-    run_id = await client.submit(models=["sim/ttft-80-itl-1-n-20"], runs=60, max_tokens=20, warmup=False)
+    run_id = await client.submit(
+        models=["sim/ttft-80-itl-1-n-20"], runs=60, max_tokens=20, warmup=False
+    )
     for goal in (5, 15, 25, 35):
         await until(lambda goal=goal: reached(client, run_id, goal))
         name = await holder(stack)
@@ -98,17 +105,17 @@ async def test_a_rolling_restart_of_workers_repeats_no_finished_sample(service):
 
 
 @pytest.mark.timeout(200)
-async def test_redis_lost_with_its_data_and_stopped_for_ten_seconds_costs_only_time(database_url, tmp_path_factory):
+async def test_redis_lost_with_its_data_and_stopped_for_ten_seconds_costs_only_time(
+    database_url, tmp_path_factory
+):
     """FLUSHALL in mid-run, then kill Redis for 10 s: runs complete and the API keeps accepting."""
-    import shutil
-    import tempfile
-    from pathlib import Path
-
     data = Path(tempfile.mkdtemp(prefix="assay-", dir="/tmp"))
     valkey = open_stores(data, postgres=False)
     opened = await valkey.__aenter__()
-    async with open_stack(database_url, opened.redis_url, workers=2) as (stack, client):
-        long = await client.submit(models=["sim/ttft-150-itl-1-n-10"], runs=100, max_tokens=10, warmup=False)
+    async with open_stack(database_url, opened.redis_url, workers=2) as (_, client):
+        long = await client.submit(
+            models=["sim/ttft-150-itl-1-n-10"], runs=100, max_tokens=10, warmup=False
+        )
         await until(lambda: reached(client, long, 3))
         await flush(opened.redis_url)
         flushed = await client.submit(models=["sim/fast"], runs=3, max_tokens=4)
@@ -146,8 +153,6 @@ async def submit_for(client, seconds):
 
 
 async def flush(redis_url):
-    from db.queue import close_redis, open_redis
-
     client = open_redis(redis_url)
     await client.flushall()
     await close_redis(client)
@@ -155,10 +160,10 @@ async def flush(redis_url):
 
 async def test_a_stream_goes_on_from_the_table_when_events_are_not_published(service):
     """Pub/sub connections are cut again and again; the stream stays gapless."""
-    from db.queue import close_redis, open_redis
-
     stack, client = service
-    run_id = await client.submit(models=["sim/ttft-40-itl-1-n-4"], runs=60, max_tokens=4, warmup=False)
+    run_id = await client.submit(
+        models=["sim/ttft-40-itl-1-n-4"], runs=60, max_tokens=4, warmup=False
+    )
     redis = open_redis(stack.environ["REDIS_URL"])
     async with client.events(run_id) as (_, events):
         seen = []

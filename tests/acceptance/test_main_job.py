@@ -10,7 +10,12 @@ from tests.stack import read_events, until
 
 async def test_a_benchmark_streams_its_events_and_ends_in_a_result_per_model_and_tier(service):
     stack, client = service
-    sheet = {"models": ["sim/fast", "sim/slow"], "runs": 2, "context_tiers": [0, 1000], "max_tokens": 8}
+    sheet = {
+        "models": ["sim/fast", "sim/slow"],
+        "runs": 2,
+        "context_tiers": [0, 1000],
+        "max_tokens": 8,
+    }
     async with client.session.post(f"{stack.url}/api/benchmark", json=sheet) as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         run_id = response.headers["X-Run-Id"]
@@ -36,11 +41,13 @@ async def test_measured_times_agree_with_what_the_provider_truly_sent(service):
         true_ttft = (truth["sent"][0] - truth["received"]) * 1e3
         assert sample["ttft_ms"] == pytest.approx(true_ttft, abs=20)
         assert sample["output_tokens"] == truth["tokens"] == 64
-        assert sum(sample["itl_ms"]) == pytest.approx((truth["sent"][-1] - truth["sent"][0]) * 1e3, abs=20)
+        assert sum(sample["itl_ms"]) == pytest.approx(
+            (truth["sent"][-1] - truth["sent"][0]) * 1e3, abs=20
+        )
 
 
 async def test_without_a_stream_a_benchmark_answers_202_and_can_be_followed_later(service):
-    stack, client = service
+    _, client = service
     status, body = await client.call(
         "POST", "/api/benchmark", json={"models": ["sim/fast"], "runs": 1},
         headers={"Accept": "application/json"},
@@ -61,8 +68,10 @@ async def test_hanging_up_does_not_cancel_a_benchmark(service):
 
 
 async def test_cancel_in_mid_stream_is_seen_within_two_seconds_and_closes_the_call(service):
-    stack, client = service
-    run_id = await client.submit(models=["sim/ttft-50-itl-200-n-500"], runs=3, max_tokens=500, warmup=False)
+    _, client = service
+    run_id = await client.submit(
+        models=["sim/ttft-50-itl-200-n-500"], runs=3, max_tokens=500, warmup=False
+    )
     quick = await client.submit(models=["sim/fast"], runs=1)
     await client.finished(quick)
 
@@ -87,7 +96,9 @@ async def test_cancel_in_mid_stream_is_seen_within_two_seconds_and_closes_the_ca
 
 async def test_cancel_keeps_the_samples_that_were_finished(service):
     _, client = service
-    run_id = await client.submit(models=["sim/ttft-150-itl-1-n-4"], runs=50, max_tokens=8, warmup=False)
+    run_id = await client.submit(
+        models=["sim/ttft-150-itl-1-n-4"], runs=50, max_tokens=8, warmup=False
+    )
 
     async def three_done():
         return (await client.run(run_id))["progress"]["done"] >= 3
@@ -105,7 +116,11 @@ async def test_a_run_whose_every_sample_failed_is_failed(service):
     _, client = service
     run_id = await client.submit(models=["sim/status-400"], runs=2)
     run = await client.finished(run_id)
-    assert (run["status"], run["error_code"], run["progress"]["failed"]) == ("failed", "PROVIDER_REFUSED", 2)
+    assert (run["status"], run["error_code"], run["progress"]["failed"]) == (
+        "failed",
+        "PROVIDER_REFUSED",
+        2,
+    )
 
 
 async def test_retries_are_attempts_of_their_own_and_never_inside_a_latency(service):

@@ -2,9 +2,12 @@
 
 import asyncio
 import random
+import signal
 
 import aiohttp
 import pytest
+
+from tests.stack import read_events
 
 SEED = 20_261_120
 CUTS = 24
@@ -46,7 +49,9 @@ async def test_every_cut_point_of_a_live_run_loses_and_repeats_nothing(service):
     """One reader per cut point, and readers that are cut again and again, all on one live run."""
     _, client = service
     chance = random.Random(SEED)
-    run_id = await client.submit(models=["sim/ttft-30-itl-2-n-8", "sim/echo"], runs=10, max_tokens=8)
+    run_id = await client.submit(
+        models=["sim/ttft-30-itl-2-n-8", "sim/echo"], runs=10, max_tokens=8
+    )
     cuts = [[n] for n in range(1, CUTS + 1)]
     cuts += [[chance.randint(1, 5) for _ in range(60)] for _ in range(10)]
     async with asyncio.TaskGroup() as group:
@@ -59,7 +64,9 @@ async def test_every_cut_point_of_a_live_run_loses_and_repeats_nothing(service):
 
 async def test_an_api_restart_in_mid_run_loses_and_repeats_nothing(service):
     stack, client = service
-    run_id = await client.submit(models=["sim/ttft-40-itl-1-n-4"], runs=60, max_tokens=4, warmup=False)
+    run_id = await client.submit(
+        models=["sim/ttft-40-itl-1-n-4"], runs=60, max_tokens=4, warmup=False
+    )
     async with asyncio.TaskGroup() as group:
         sizes = [[], [3, 3, 3, 3], [1] * 50, *([n] for n in range(1, 8))]
         readers = [group.create_task(read_in_pieces(client, run_id, size)) for size in sizes]
@@ -73,8 +80,6 @@ async def test_an_api_restart_in_mid_run_loses_and_repeats_nothing(service):
 
 
 async def restart_api(stack, number):
-    import signal
-
     code = await asyncio.wait_for(stack.stop("api", getattr(signal, number)), 5)
     assert code == (0 if number == "SIGTERM" else -signal.SIGKILL)
     await stack.start("api")
@@ -88,7 +93,7 @@ async def test_a_reconnect_after_the_last_event_gets_204(service):
     async with client.events(run_id, log[-1][0]) as (response, _):
         assert response.status == 204
     async with client.events(run_id, log[-1][0] - 1) as (response, events):
-        assert [event["event"] async for event in events][0] == "complete"
+        assert (await anext(events))["event"] == "complete"
 
 
 @pytest.mark.parametrize("nonsense", ["-1", "abc", "1e9", "9" * 40, "½"])
@@ -101,8 +106,6 @@ async def test_a_nonsense_last_event_id_replays_from_the_start(service, nonsense
 
 
 async def test_the_two_streams_of_a_run_give_the_same_events_under_the_same_ids(service):
-    from tests.stack import read_events
-
     stack, client = service
     sheet = {"models": ["sim/fast"], "runs": 3, "max_tokens": 4}
     async with client.session.post(f"{stack.url}/api/benchmark", json=sheet) as response:

@@ -12,19 +12,22 @@ from tests.stack import open_stack
 PROBES, BURST, CALLERS, ROUNDS = 200, 2_000, 16, 3
 SHEET = {"kind": "benchmark", "models": ["sim/fast"], "runs": 1, "max_tokens": 1, "warmup": False}
 # the claim is the executor's first statement; both clocks are the wall clock of one machine
-CLAIMED = "select extract(epoch from created_at)::float8 from run_events where run_id = $1 and seq = 2"
+CLAIMED = (
+    "select extract(epoch from created_at)::float8 from run_events where run_id = $1 and seq = 2"
+)
 COMMITTED = CLAIMED.replace("seq = 2", "seq = 1")
 
 
 async def main():
-    print_facts(f"dispatch: {PROBES} runs one after another on an idle service, then {BURST} at once")
+    print_facts(
+        f"dispatch: {PROBES} runs one after another on an idle service, then {BURST} at once"
+    )
     async with fresh_stores() as (stores, pool):
         async with open_stack(stores.database_url, stores.redis_url) as (stack, client):
             idle = [await dispatch(pool, client) for _ in range(PROBES)]
         accepted = []
         async with open_stack(stores.database_url, stores.redis_url, workers=0) as (stack, client):
-            for _ in range(ROUNDS):
-                accepted.append(await burst(stack))
+            accepted += [await burst(stack) for _ in range(ROUNDS)]
     posts, commits, answers = (list(column) for column in zip(*idle, strict=True))
     print_table(
         ("path, idle", "ms p50 / p99 / max", "n"),

@@ -41,11 +41,16 @@ def shipped(url):
     return ArqRedis.from_url(url)
 
 
-ENGINES = {"arq 0.28 as shipped": ("arq", shipped, arq_ring), "Assay": ("assay", open_redis, our_ring)}
+ENGINES = {
+    "arq 0.28 as shipped": ("arq", shipped, arq_ring),
+    "Assay": ("assay", open_redis, our_ring),
+}
 
 
 async def main():
-    print_facts(f"queue: {JOBS} no-op jobs, one worker process of 100 slots, one enqueuer with {CALLERS} callers, {ROUNDS} rounds")
+    print_facts(
+        f"queue: {JOBS} no-op jobs, one worker process of 100 slots, one enqueuer with {CALLERS} callers, {ROUNDS} rounds"
+    )
     rows = []
     async with fresh_stores() as (stores, _):
         rounds = {name: [] for name in ENGINES}
@@ -55,7 +60,9 @@ async def main():
         for name, results in rounds.items():
             enqueue, drain, dispatch = zip(*results, strict=True)
             probes = [value for values in dispatch for value in values]
-            rows.append((name, middle(enqueue), middle(drain), spread(probes, digits=2), len(probes)))
+            rows.append(
+                (name, middle(enqueue), middle(drain), spread(probes, digits=2), len(probes))
+            )
     print_table(
         ("engine", "enqueue/s, median [min-max]", "drain/s, median [min-max]",
          "dispatch ms p50 / p99 / max", "n"), rows,

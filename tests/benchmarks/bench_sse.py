@@ -22,7 +22,15 @@ async def main():
     )
     rows = [row for rate in RATES for row in (await bare(rate), await ours(rate))]
     print_table(
-        ("server", "events/s", "delivered/s", "lost", "lag ms p50 / p99 / max", "CPU %", "KiB per stream"),
+        (
+            "server",
+            "events/s",
+            "delivered/s",
+            "lost",
+            "lag ms p50 / p99 / max",
+            "CPU %",
+            "KiB per stream",
+        ),
         rows,
     )
 

@@ -38,7 +38,10 @@ async def run_arq(url, notes):
         notes.note(name)
 
     await Worker(
-        [func(noop, name="noop")], redis_pool=ArqRedis.from_url(url), handle_signals=False, max_jobs=SLOTS
+        [func(noop, name="noop")],
+        redis_pool=ArqRedis.from_url(url),
+        handle_signals=False,
+        max_jobs=SLOTS,
     ).main()
 
 
