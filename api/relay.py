@@ -27,6 +27,7 @@ CATCH_UP_S: Final = 2.0  # bounds a lost PUBLISH
 DEAF_CATCH_UP_S: Final = 0.3  # while Redis is away
 SILENCE_S: Final = 10.0  # then a heartbeat; clients give up after 30 s
 STALL_S: Final = 10.0  # how long one write may wait for its reader
+GOODBYE_S: Final = 0.5  # and once the stream is to end
 
 
 class Subscriber:
@@ -57,6 +58,13 @@ class Subscriber:
     def close(self) -> None:
         self.closed = True
         self.nudge()
+
+    @property
+    def patience_s(self) -> float:
+        """How long a write may wait for the reader."""
+        if self.stalled:
+            return 0
+        return GOODBYE_S if self.closed else STALL_S
 
     def cut(self) -> None:
         """End the stream though a write still waits for its reader."""
@@ -188,7 +196,7 @@ class Hub:
             await asyncio.sleep(1)
             now = time.monotonic()
             for subscriber in self._everybody():
-                if subscriber.writing and subscriber.silent_since < now - STALL_S:
+                if subscriber.writing and subscriber.silent_since < now - subscriber.patience_s:
                     subscriber.cut()
                 elif subscriber.silent_since < now - SILENCE_S + 1:
                     subscriber.nudge()

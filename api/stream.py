@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.deps import Floor
 from api.frames import RETRY, Flavour, Frames
-from api.relay import STALL_S, Subscriber
+from api.relay import Subscriber
 from db.bus import Told
 from db.domain.events import TERMINAL
 from db.events import list_events
@@ -26,7 +26,6 @@ HEADERS: Final = (
 )
 
 ABORT: Final = "assay.abort"  # an ASGI extension of our server
-GOODBYE_S: Final = 0.5  # how long a stopping process waits for one reader
 
 
 class Manner(NamedTuple):
@@ -52,13 +51,6 @@ async def relay(floor: Floor, run: Run, after: int, manner: Manner) -> Response[
     if last and last[0].type in TERMINAL:
         return Response(None, status_code=204)
     return EventStream(floor, run.id, after if last else 0, manner)
-
-
-def _patience(subscriber: Subscriber) -> float:
-    """How long the regular end of a stream may wait for its reader."""
-    if subscriber.stalled:
-        return 0
-    return GOODBYE_S if subscriber.closed else STALL_S
 
 
 def _abort(scope: Any) -> None:
@@ -87,9 +79,8 @@ class EventStream(Response[None]):
             await _until_gone(reader, receive)
         finally:
             await self._floor.hub.leave(self._run_id, reader.subscriber)
-        patience_s = _patience(reader.subscriber)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(reader.subscriber.patience_s):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             _abort(scope)
@@ -151,7 +142,7 @@ class Reader:
             subscriber.writing, subscriber.silent_since = False, time.monotonic()
 
     async def _replay(self) -> None:
-        while not self._ended and (
+        while not (self._ended or self.subscriber.closed) and (
             page := await list_events(self._floor.pool, self._run_id, self._sent)
         ):
             await self.write(self._take(Frames(page)))
