@@ -21,7 +21,8 @@ def say(text: str) -> None:
 
 def brief(text: str) -> str:
     """Put a message on one line, with the most telling of the words it quotes."""
-    first, *quoted = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    lines = (line.strip(" \t|") for line in text.splitlines())  # exception groups draw bars
+    first, *quoted = [line for line in lines if line] or [""]
     if not quoted:
         return first
     telling = [line for line in quoted if EXCEPTION.match(line)]

@@ -27,7 +27,7 @@ def test_spread_of_one_sample_has_no_deviation():
 
 def test_a_long_message_is_put_on_one_line():
     assert brief("one") == "one"
-    assert brief("api did not start.\nTraceback\n  x.Error: no\nERROR:  Exiting.") == (
+    assert brief("api did not start.\nTraceback\n  | x.Error: no\nERROR:  Exiting.") == (
         "api did not start. It said: x.Error: no"
     )
     assert brief("api ended.\nfirst\nlast") == "api ended. It said: last"
