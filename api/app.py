@@ -82,10 +82,11 @@ def _cors(settings: Settings) -> CORSConfig | None:
 
 
 class Pages(Router):
-    """Without Litestar 2.25's HTML 404 for every path of one segment: dialects word those."""
+    """Without what Litestar 2.25 adds: an HTML 404 for every path of one segment, and OAuth."""
 
     def register(self, value: Any) -> list[Any]:
-        return [] if "/{path:str}" in value.paths else super().register(value)
+        unwanted = {"/{path:str}", "/oauth2-redirect.html"} & set(value.paths)
+        return [] if unwanted else super().register(value)
 
 
 def _openapi(settings: Settings) -> OpenAPIConfig:
@@ -94,6 +95,7 @@ def _openapi(settings: Settings) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Assay",
         version=settings.version,
+        use_handler_docstrings=True,
         openapi_router=Pages("/", route_handlers=[], include_in_schema=False),
         render_plugins=[
             JsonRenderPlugin(path="/openapi.json"),
