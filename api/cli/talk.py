@@ -1,5 +1,6 @@
 """What the command says: data on stdout, talk on stderr."""
 
+import contextlib
 import re
 import shutil
 import sys
@@ -15,8 +16,9 @@ WIDE: Final = 200  # a table that goes to a file or a pipe is never folded
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something; stdout stays free for data."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that talks
+    """Tell the person at the terminal something, if there still is one; never raises OSError."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that talks
 
 
 def brief(text: str) -> str:

@@ -15,6 +15,7 @@ from tests.acceptance.test_cli_tools import (
     Up,
     assay,
     begin,
+    end_all,
     lines,
     open_site,
 )
@@ -26,7 +27,8 @@ def folder():
     made = Path(tempfile.mkdtemp(prefix="assay-cli-", dir="/tmp"))
     made.chmod(0o711)
     yield made
-    shutil.rmtree(made)
+    end_all()
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

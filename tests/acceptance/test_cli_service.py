@@ -14,6 +14,7 @@ from tests.acceptance.test_cli_tools import (
     alive,
     assay,
     begin,
+    end_all,
     eventually,
     family,
     lines,
@@ -27,7 +28,8 @@ def folder():
     made = Path(tempfile.mkdtemp(prefix="assay-cli-", dir="/tmp"))
     made.chmod(0o711)
     yield made
-    shutil.rmtree(made)
+    end_all()
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,11 @@ def test_a_set_database_that_does_not_serve_is_told_in_a_line(up, folder):
     assert '"nowhere" does not exist' in done.stderr
     assert done.stderr.splitlines()[-1].endswith("doctor` looks closer.")
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_terminal_does_not_keep_it_from_stopping(folder):
+    running = Up(folder / "closed")
+    running.process.stderr.close()
+    running.process.send_signal(signal.SIGHUP)
+    assert running.process.wait(20) == 0
+    assert alive(running.family) == []

@@ -12,6 +12,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "api.cli"]
+STARTED = []
 
 
 def plain_environ(**more):
@@ -35,7 +36,7 @@ def assay(*args, **environ):
 
 def begin(*args, **environ):
     """Start a verb that stays."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, *args],
         cwd=ROOT,
         env=plain_environ(**environ),
@@ -44,6 +45,18 @@ def begin(*args, **environ):
         text=True,
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
+
+
+def end_all():
+    """Kill what a failed test left behind; a guard ends what that had started."""
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
+        process.wait()
 
 
 def eventually(check, within_s=20.0):
