@@ -20,7 +20,6 @@ def main() -> int:
     """Run one verb and return its exit code; only what nobody foresaw ends in a traceback."""
     try:
         ended = root.main(prog_name="assay", obj=Context(os.environ), standalone_mode=False)
-        sys.stdout.flush()
     except FORESEEN as problem:
         return explain(problem)
     return ended if isinstance(ended, int) else 0
@@ -38,9 +37,6 @@ def explain(problem: Exception) -> int:
         case click.Abort():
             complain("interrupted")
             return INTERRUPTED
-        case BrokenPipeError():  # the reader of our stdout left
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return FAILURE
         case _:
             complain(brief(str(problem)))
             return SETTINGS if isinstance(problem, SettingsInvalid) else FAILURE
