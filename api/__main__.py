@@ -7,12 +7,15 @@ import sys
 from types import FrameType
 
 import uvicorn
+import uvloop
 from litestar import Litestar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
 from api.stream import ABORT
-from db.domain.errors import AppError
+from db.domain.errors import AppError, Unavailable
+from db.migrate import require_schema
+from db.pool import OUTAGES, open_pool
 from db.settings import Settings, SettingsInvalid, load
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -49,6 +52,18 @@ def refuse_open_doors(settings: Settings) -> None:
         )
 
 
+async def check_stores(settings: Settings) -> None:
+    """Raise what a person can mend in one line, before the server would bury it in tracebacks."""
+    try:
+        pool = await open_pool(settings.database_url, 1)
+    except OUTAGES as error:
+        raise Unavailable(f"Postgres cannot be reached: {error}") from None
+    try:
+        await require_schema(pool)
+    finally:
+        await pool.close()
+
+
 def make_server(settings: Settings) -> Server:
     app = create_app(settings)
     config = uvicorn.Config(
@@ -70,6 +85,7 @@ def make_server(settings: Settings) -> Server:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    uvloop.run(check_stores(settings))
     server = make_server(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped: a stop that was asked for exits with 0

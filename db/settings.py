@@ -12,6 +12,12 @@ from db.domain.errors import Invalid
 
 PREFIX: Final = "ASSAY_"
 UNPREFIXED: Final = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url"}
+SCHEMES: Final = {
+    "database_url": ("postgresql", "postgres"),
+    "redis_url": ("redis", "rediss", "unix"),
+    "url": ("http", "https"),
+    "sim_url": ("http", "https"),
+}
 # read by run.py before this program exists
 BOOTSTRAP: Final = frozenset(("ASSAY_VENV",))
 
@@ -55,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cors_origins: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     version: str = "0.1.0"
+    worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
 
 
@@ -69,9 +76,13 @@ def load(environ: Mapping[str, str]) -> Settings:
         if field:
             raw[field] = _split(text) if field in LISTS else text
     try:
-        return msgspec.convert(raw, Settings, strict=False)
+        settings = msgspec.convert(raw, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsInvalid(_explain(error)) from None
+    for field, schemes in SCHEMES.items():
+        if urlsplit(getattr(settings, field)).scheme not in schemes:
+            raise SettingsInvalid(f"{variable(field)}: must begin with {' or '.join(schemes)}://.")
+    return settings
 
 
 def redacted(settings: Settings) -> dict[str, str]:

@@ -26,6 +26,7 @@ from worker.egress import open_session
 from worker.execute import Body, execute_slice
 from worker.gate import Gate
 from worker.hands import Hands
+from worker.telemetry import BUSY, SLOTS, expose
 
 log: Final = logging.getLogger("assay.worker")
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -45,6 +46,10 @@ async def serve(settings: Settings) -> None:
         body = Body(hands, Doorbell(redis), Asker(Caller(session, settings), gate, settings))
         worker = LeaseWorker(redis, lambda id_: execute_slice(body, id_), owner, settings.slots)
         worker.listen(hands.cancel_run, gate.pause)
+        if settings.worker_metrics_port:
+            BUSY.set_function(lambda: hands.busy)
+            SLOTS.set(settings.slots)
+            expose(settings.worker_metrics_host, settings.worker_metrics_port)
         log.info("ready: %s", owner)
         async with background(worker.main, hands.keep, gate.keep) as tasks:
             await until_told(tasks)

@@ -18,6 +18,7 @@ from worker.reply import Reply
 from worker.retry import delay_s, deserves_retry
 from worker.runs.job import Answer, Ask
 from worker.runs.measure import describe
+from worker.telemetry import observe
 
 SIM_PATHS: Final[Mapping[str, str]] = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 
@@ -46,6 +47,7 @@ class Asker:
             number = len(attempts) + 1
             async with self._gate.enter(target.provider) as waited:
                 reply = await self._caller.call(endpoint, request, f"{label}.{number}")
+            observe(target.provider, reply, pause + waited)
             attempts.append(_record(key, number, reply, pause + waited))
             if number > self._settings.retries or not deserves_retry(reply):
                 return Answer(reply, attempts)

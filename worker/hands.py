@@ -9,6 +9,7 @@ from uuid import UUID
 from db.pool import OUTAGES, Pool
 from db.settings import Settings
 from db.slices import Claim, renew_leases
+from worker.telemetry import LOST
 
 Reason = Literal["cancelled", "lost"]
 
@@ -23,6 +24,7 @@ class Held:
     def stop(self, reason: Reason) -> None:
         if self.reason is None and not self.task.done():
             self.reason = reason
+            LOST.inc(reason == "lost")
             self.task.cancel()
 
 

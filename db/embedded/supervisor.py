@@ -55,13 +55,13 @@ class Supervisor:
     def stop(self) -> None:
         """Stop in order; asked a second time, stop at once."""
         if self._stopping:
-            self._log("stopping at once")
             if self._children is not None:
                 self._children.kill_all()
+            self._log("stopping at once")
         elif self._task is not None:
             self._stopping = True
-            self._log("stopping")
             self._task.cancel()
+            self._log("stopping; calls in flight may finish, a second signal stops at once")
 
     async def _work(self, plan: Plan, when_up: Callable[[], Awaitable[None]] | None) -> None:
         postgres, valkey = self._wanted
