@@ -23,7 +23,7 @@ def test_the_readme_begins_with_exactly_two_commands():
     assert commands == ["python3 run.py demo", "python3 run.py test"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_is_shown_exists(page):
     for block in shell_blocks(page):
         for verb in re.findall(
@@ -32,7 +32,7 @@ def test_every_command_that_is_shown_exists(page):
             assert verb in {*VERBS, "test", "check", "bench"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
