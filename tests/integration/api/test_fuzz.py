@@ -1,10 +1,10 @@
 """Whatever is asked, the answer is JSON in its dialect's envelope, never 5xx, and writes no row in vain."""
 
-import asyncio
 import json
 from urllib.parse import quote
 
 import aiohttp
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings as profile, strategies as st
 from yarl import URL
@@ -93,15 +93,12 @@ COUNT = "select (select count(*) from runs) + (select count(*) from slices) + (s
 
 
 class Fuzzed:
-    """A client that judges every answer, on a loop of its own: hypothesis calls from outside of one."""
+    """A client that judges every answer."""
 
-    def __init__(self, loop, client, pool):
-        self.loop, self.client, self.pool = loop, client, pool
+    def __init__(self, client, pool):
+        self.client, self.pool = client, pool
 
-    def send(self, method, target, body=None, headers=None):
-        return self.loop.run_until_complete(self._send(method, target, body, headers or {}))
-
-    async def _send(self, method, target, body, headers):
+    async def send(self, method, target, body=None, headers=None):
         before = await self.pool.fetchval(COUNT)
         url = URL(self.client.stack.url + target, encoded=True)
         async with self.client.session.request(
@@ -128,36 +125,26 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def fuzzed(stores):
-    """Serve from a process; the loop of this fixture is run by each example."""
-    loop = asyncio.new_event_loop()
-
-    async def start():
-        admin_url = stores.database_url
-        pool = await open_pool(admin_url, 1)
-        await pool.execute("drop database if exists fuzzed with (force)")
-        await pool.execute("create database fuzzed")
-        await pool.close()
-        url = admin_url.replace("/assay?", "/fuzzed?")
-        pool = await open_pool(url, 1)
-        await migrate(pool)
-        stack = Stack(url, stores.redis_url)
-        await stack.start("api")
-        await until(lambda: stack._answers(f"{stack.url}/readyz"))
-        session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=20), skip_auto_headers=["Content-Type"]
-        )
-        return Fuzzed(loop, Client(stack, session), pool)
-
-    async def stop(one):
-        await one.client.session.close()
-        await one.pool.close()
-        await one.client.stack.stop("api", 9)
-
-    one = loop.run_until_complete(start())
-    yield one
-    loop.run_until_complete(stop(one))
-    loop.close()
+async def fuzzed(stores):
+    """Serve from a process, on a database of its own."""
+    admin = await asyncpg.connect(stores.database_url)
+    await admin.execute("drop database if exists fuzzed with (force)")
+    await admin.execute("create database fuzzed")
+    url = stores.database_url.replace("/assay?", "/fuzzed?")
+    pool = await open_pool(url, 1)
+    await migrate(pool)
+    stack = Stack(url, stores.redis_url)
+    await stack.start("api")
+    await until(lambda: stack._answers(f"{stack.url}/readyz"))
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(
+        timeout=timeout, skip_auto_headers=["Content-Type"]
+    ) as session:
+        yield Fuzzed(Client(stack, session), pool)
+    await stack.stop("api", 9)
+    await pool.close()
+    await admin.execute("drop database fuzzed with (force)")
+    await admin.close()
 
 
 @fuzz(150)
@@ -165,8 +152,8 @@ def fuzzed(stores):
     path=st.sampled_from(["/api/runs", "/api/benchmark?stream=false", "/api/benchmark/cancel"]),
     body=BODIES,
 )
-def test_any_body_is_taken_or_refused_in_words(fuzzed, path, body):
-    fuzzed.send("POST", path, body, {"Content-Type": "application/json"})
+async def test_any_body_is_taken_or_refused_in_words(fuzzed, path, body):
+    await fuzzed.send("POST", path, body, {"Content-Type": "application/json"})
 
 
 @fuzz(60)
@@ -174,13 +161,13 @@ def test_any_body_is_taken_or_refused_in_words(fuzzed, path, body):
     path=st.sampled_from(["/api/runs", "/api/runs/00000000-0000-4000-8000-000000000000/samples"]),
     query=QUERIES,
 )
-def test_any_query_is_answered_or_refused_in_words(fuzzed, path, query):
-    assert fuzzed.send("GET", f"{path}?{query}") in (200, 404, 422)
+async def test_any_query_is_answered_or_refused_in_words(fuzzed, path, query):
+    assert await fuzzed.send("GET", f"{path}?{query}") in (200, 404, 422)
 
 
 @fuzz(90)
 @given(method=METHODS, path=PATHS, headers=HEADERS, body=st.none() | BODIES)
-def test_any_method_path_and_headers_are_answered_in_the_owners_words(
+async def test_any_method_path_and_headers_are_answered_in_the_owners_words(
     fuzzed, method, path, headers, body
 ):
-    fuzzed.send(method, path, body, headers)
+    await fuzzed.send(method, path, body, headers)
