@@ -6,7 +6,7 @@ from urllib.parse import quote
 import aiohttp
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings as profile, strategies as st
+from hypothesis import HealthCheck, example, given, settings as profile, strategies as st
 from yarl import URL
 
 from api.app import DIALECTS
@@ -152,6 +152,8 @@ async def fuzzed(stores):
     path=st.sampled_from(["/api/runs", "/api/benchmark?stream=false", "/api/benchmark/cancel"]),
     body=BODIES,
 )
+@example(path="/api/runs", body=json.dumps(GOOD | {"prompt": "a\0b"}).encode())
+@example(path="/api/runs", body=json.dumps(GOOD | {"provider_params": {"x": 2**64}}).encode())
 async def test_any_body_is_taken_or_refused_in_words(fuzzed, path, body):
     await fuzzed.send("POST", path, body, {"Content-Type": "application/json"})
 
