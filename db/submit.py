@@ -1,5 +1,6 @@
 """The way in: a run is committed first, then rung; and the way out by cancel."""
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ from db.domain.lifecycle import TERMINAL
 from db.domain.specs import Spec
 from db.pool import Pool
 from db.queue import Doorbell, Ring
-from db.runs import SQL
+from db.runs import SQL, delete_run, fetch_run
 from db.settle import settle_run
 
 INTERACTIVE: Final = 0
@@ -56,3 +57,15 @@ async def cancel(pool: Pool, bell: Doorbell, run_id: UUID, owner: UUID) -> None:
         await bell.cancel(run_id)
     elif told := await settle_run(pool, run_id, cancelled=True):
         await publish(bell.redis, run_id, (told,))
+
+
+async def remove(pool: Pool, bell: Doorbell, run_id: UUID, owner: UUID) -> None:
+    """Delete a run with all that hangs on it; a queued one is cancelled first, and never starts.
+
+    Raises RunNotFound, and RunStillRunning.
+    """
+    run = await fetch_run(pool, run_id, owner)
+    if run.state == "queued":
+        with suppress(RunNotFound, RunNotRunning):
+            await cancel(pool, bell, run_id, owner)
+    await delete_run(pool, run_id, owner)

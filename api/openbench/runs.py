@@ -16,9 +16,9 @@ from api.orders import start_run
 from api.sheets import BenchmarkSheet
 from db.domain.errors import Invalid, RunNotFound
 from db.domain.lifecycle import State
-from db.runs import Filter, Run, delete_run, fetch_run, list_runs
+from db.runs import Filter, Run, fetch_run, list_runs
 from db.samples import list_attempts, list_samples
-from db.submit import cancel
+from db.submit import cancel, remove
 
 # Postgres stores no NUL, nor can it look for one
 Word = Annotated[str | None, QueryParameter(max_length=200, pattern=r"^[^\x00]*$")]
@@ -172,7 +172,7 @@ async def remove_run(
     caller: NamedDependency[Caller],
 ) -> Status:
     """Delete a run that is not running, with its samples and events."""
-    await delete_run(floor.pool, parse_id(run_id), caller.id)
+    await remove(floor.pool, floor.bell, parse_id(run_id), caller.id)
     return Status(status="deleted")
 
 

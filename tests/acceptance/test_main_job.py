@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.stack import read_events, until
+from tests.stack import open_stack, read_events, until
 
 
 async def test_a_benchmark_streams_its_events_and_ends_in_a_result_per_model_and_tier(service):
@@ -146,3 +146,16 @@ async def test_many_runs_at_once_all_finish(service):
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one()) for _ in range(40)]
     assert {task.result()["status"] for task in tasks} == {"completed"}
+
+
+async def test_deleting_a_queued_run_ends_its_stream_as_cancelled(database_url, redis, stores):
+    async with open_stack(database_url, stores.redis_url, workers=0) as (_, client):
+        run_id = await client.submit(models=["sim/fast"], runs=1)
+        async with client.events(run_id) as (_, events):
+            assert (await anext(events))["data"]["status"] == "queued"
+            assert await client.call("DELETE", f"/api/runs/{run_id}") == (
+                200,
+                {"status": "deleted"},
+            )
+            assert (await anext(events))["event"] == "cancelled"
+        assert (await client.call("GET", f"/api/runs/{run_id}"))[0] == 404

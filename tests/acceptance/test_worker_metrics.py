@@ -20,7 +20,6 @@ async def test_a_worker_exposes_its_calls_and_slots(database_url, stores):
 
 
 async def test_a_worker_that_cannot_start_says_why_in_one_line(database_url, stores):
-    stack = None
     async with open_stack(database_url, stores.redis_url, workers=0) as (stack, _):
         stack.environ["REDIS_URL"] = "nonsense://"
         process = await stack.start("worker-1")

@@ -42,8 +42,8 @@ def test_every_setting_is_documented_with_its_default():
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE)
     documented = {name: default.strip("`") for name, default in rows}
-    expected = {name: "" if value == () else str(value) for name, value in DEFAULTS.items()}
-    assert documented == expected | dict.fromkeys(BOOTSTRAP, "")
+    expected = {name: "none" if value == () else str(value) for name, value in DEFAULTS.items()}
+    assert documented == expected | dict.fromkeys(BOOTSTRAP, "none")
 
 
 def test_every_event_a_run_tells_is_documented():
