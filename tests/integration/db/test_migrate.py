@@ -120,7 +120,7 @@ async def test_a_migrator_killed_in_the_middle_leaves_nothing_and_no_lock(empty,
     )
     sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()"
     async with asyncio.timeout(10):
-        while not await empty.fetchval(sleeping):  # noqa: ASYNC110
+        while not await empty.fetchval(sleeping):
             await asyncio.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     await child.wait()

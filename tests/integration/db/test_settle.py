@@ -99,7 +99,7 @@ async def test_settling_and_writing_at_once_never_deadlock(world):
         return wrote
 
     async def end(run_id):
-        while (await world.run(run_id))["done"] < source.randint(1, 8):  # noqa: ASYNC110
+        while (await world.run(run_id))["done"] < source.randint(1, 8):
             await asyncio.sleep(0)
         await settle_run(world.pool, run_id, cancelled=True)
 
