@@ -5,22 +5,15 @@ import json
 from uuid import uuid4
 
 import asyncpg
-import msgspec
 import pytest
 
-from db.bus import PREFIX, Told, decode_batch, publish
-from db.domain.errors import LeaseLost
 from db.domain.lifecycle import POISON_CRASHES
-from db.domain.samples import Sample
 from db.events import list_events
-from db.queue import next_message
-from db.samples import list_attempts, list_keys, list_measures, list_samples
 from db.settle import settle_run
 from db.slices import (
     abandoned_runs,
     expire_leases,
     finish_slice,
-    pick_slices,
     poisoned_runs,
     release_slice,
     renew_leases,
@@ -85,143 +78,6 @@ async def test_a_claim_after_the_first_batch_is_opened(world):
     await world.record(claim, 1)
     await release_slice(world.pool, claim.slice_id, claim.epoch)
     assert (await world.claim(run_id)).opened
-
-
-async def test_a_batch_is_stored_counted_and_told(world):
-    run_id = await world.submit(runs=5)
-    claim = await world.claim(run_id)
-    assert await world.record(claim, 1, [0, 1], events=3) == 2
-    assert await world.record(claim, 2, [2], ok=False) == 5
-    run = await world.run(run_id)
-    assert (run["done"], run["failed"], run["last_seq"]) == (3, 1, 6)
-    assert await list_keys(world.pool, run_id) == {0, 1, 2}
-    await world.check(run_id)
-
-
-async def test_every_field_of_a_sample_comes_back(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    await world.record(claim, 1, [0])
-    (row,) = await list_samples(world.pool, run_id)
-    assert set(Sample.__struct_fields__) <= set(row)
-    assert (row["itl_ms"], row["ttft_ms"], row["cost_usd"]) == ([1.5, 2.5], 12.5, 0.001)
-    (measured,) = await list_measures(world.pool, run_id)
-    assert (measured.key, measured.ok, measured.itl_ms, measured.ttft_ms) == (
-        0, True, [1.5, 2.5], 12.5,
-    )  # fmt: skip
-    (attempt,) = await list_attempts(world.pool, run_id, 0, 9)
-    assert (attempt["key"], attempt["epoch"], attempt["status"]) == (0, 1, 200)
-
-
-async def test_samples_come_in_pages(world):
-    run_id = await world.submit(runs=5)
-    await world.record(await world.claim(run_id), 1, range(5))
-    assert [row["key"] for row in await list_samples(world.pool, run_id, 1, 2)] == [2, 3]
-
-
-async def test_a_batch_sent_twice_is_written_once(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    assert await world.record(claim, 1, [0]) == 2
-    assert await world.record(claim, 1, [0]) is None
-    assert await world.record(claim, 2, [1]) == 3
-    assert await world.record(claim, 1, [2]) is None
-    assert (await world.run(run_id))["done"] == 2
-    await world.check(run_id)
-
-
-async def test_one_batch_sent_at_once_over_many_connections_is_written_once(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    found = await asyncio.gather(*(world.record(claim, 1, [0, 1]) for _ in range(8)))
-    assert sorted(found, key=str) == [2] + [None] * 7
-    await world.check(run_id)
-
-
-async def test_a_sample_that_is_there_already_is_not_counted_again(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    await world.record(claim, 1, [0])
-    await world.record(claim, 2, [0, 1], ok=False)
-    run = await world.run(run_id)
-    assert (run["done"], run["failed"]) == (2, 1)
-    await world.check(run_id)
-
-
-async def test_a_stale_epoch_is_refused_and_writes_nothing(world):
-    run_id = await world.submit()
-    stale = await world.claim(run_id)
-    await world.lapse(run_id)
-    await expire_leases(world.pool)
-    for fresh in (None, await world.claim(run_id)):
-        if fresh:
-            await world.record(fresh, 1, [1])
-        before = await world.run(run_id), await world.events(run_id)
-        with pytest.raises(LeaseLost):
-            await world.record(stale, 1, [0])
-        assert (await world.run(run_id), await world.events(run_id)) == before
-        assert await finish_slice(world.pool, stale.slice_id, stale.epoch) is None
-        await release_slice(world.pool, stale.slice_id, stale.epoch)
-        assert await renew_leases(world.pool, [(stale.slice_id, stale.epoch)], 9) == ()
-    assert (await world.slice(run_id))["state"] == "running"
-    await world.check(run_id)
-
-
-async def test_writes_after_the_end_are_refused(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    await settle_run(world.pool, run_id, cancelled=True)
-    with pytest.raises(LeaseLost):
-        await world.record(claim, 1, [0])
-    await world.check(run_id)
-
-
-async def test_events_are_numbered_without_gaps_under_concurrent_slices(world):
-    run_id = await world.submit(runs=200, slices=5)
-    claims = [await world.claim(run_id, part) for part in range(5)]
-
-    async def write(part, claim):
-        return [
-            await world.record(claim, n, [part * 40 + n], events=1 + (n + part) % 4)
-            for n in range(1, 31)
-        ]
-
-    found = await asyncio.gather(*(write(*pair) for pair in enumerate(claims)))
-    assert all(befores == sorted(befores) for befores in found)
-    assert (await world.run(run_id))["done"] == 150
-    await world.check(run_id)
-
-
-async def test_what_is_published_is_byte_for_byte_what_is_replayed(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    data = b'{"text":"\\u00fc  \xc3\xbc \\"","n":1.50,"big":12345678901234567890,"a":1,"a":2}'
-    row = b'[{"type":"result","data":' + data + b"}]"
-    text = "select type, data from json_to_recordset($1) as (type text, data json)"
-    assert (await world.pool.fetchrow(text, row))["data"] == data
-    await world.record(claim, 1, events=2)
-    channels = world.redis.pubsub(ignore_subscribe_messages=True)
-    await channels.subscribe(PREFIX + str(run_id))
-    await channels.get_message(timeout=1)
-    stored = await list_events(world.pool, run_id, 2)
-    assert await publish(world.redis, run_id, [Told(*event) for event in stored])
-    message = await next_message(channels, 2)
-    await channels.aclose()
-    assert decode_batch(message[1]) == stored
-
-
-async def test_a_hostile_word_is_stored_as_it_is(world):
-    run_id = await world.submit()
-    claim = await world.claim(run_id)
-    from db.domain.events import encode, join_rows, make_event  # noqa: PLC0415
-    from db.samples import Batch, record_batch  # noqa: PLC0415
-
-    word = "'; drop table runs; -- \\ \" \u2028 ☃ \x01"
-    event = make_event("result", error=word)
-    batch = Batch(claim.slice_id, claim.epoch, 1, b"[]", b"[]", join_rows([event.row()]))
-    await record_batch(world.pool, batch)
-    (told,) = await list_events(world.pool, run_id, 2)
-    assert told.data == encode({"error": word})
 
 
 async def test_a_renewal_moves_the_lease_and_tells_of_a_cancel(world, local):
@@ -358,64 +214,6 @@ async def test_runs_that_nobody_settled_are_found(world, local):
     assert set(await abandoned_runs(world.pool, 1.2)) == {(held, True), (waiting, True)}
 
 
-async def test_picking_is_fair_between_users(world):
-    greedy, modest = await world.user(), await world.user()
-    many = [await world.submit(owner=greedy, cap=0) for _ in range(60)]
-    await world.submit(owner=greedy, slices=440, cap=0)
-    one = await world.submit(owner=modest, cap=0)
-    first = await pick_slices(world.pool, 8, 2)
-    mine = (await world.slice(one))["id"]
-    assert mine in {ring.slice_id for ring in first}, "in the very first round"
-    assert (await world.slice(many[0]))["id"] in {ring.slice_id for ring in first}
-    rest = await pick_slices(world.pool, 8, 1000)
-    assert len(rest) == 7, "the greedy one gets no more than his cap"
-    assert await pick_slices(world.pool, 8, 1000) == ()
-
-
-async def test_who_has_much_running_is_served_after_who_has_nothing(world):
-    busy, idle = await world.user(), await world.user()
-    for _ in range(3):
-        await world.claim(await world.submit(owner=busy))
-    await world.submit(owner=busy, cap=0)
-    late = await world.submit(owner=idle, cap=0)
-    (ring,) = await pick_slices(world.pool, 8, 1)
-    assert ring.slice_id == (await world.slice(late))["id"]
-
-
-async def test_a_users_own_runs_go_by_priority_then_age(world):
-    low = await world.submit(cap=0)
-    high = await world.submit(cap=0, priority=5)
-    later = await world.submit(cap=0)
-    order = [(await pick_slices(world.pool, 9, 1))[0].slice_id for _ in range(3)]
-    assert order == [(await world.slice(run_id))["id"] for run_id in (high, low, later)]
-
-
-async def test_picking_at_once_picks_each_slice_once_and_keeps_the_cap(world):
-    owners = [await world.user() for _ in range(4)]
-    for owner in owners:
-        await world.submit(owner=owner, slices=30, cap=0)
-    found = await asyncio.gather(*(pick_slices(world.pool, 5, 100) for _ in range(8)))
-    picked = [ring.slice_id for rings in found for ring in rings]
-    assert len(picked) == len(set(picked)) == 20
-
-
-async def test_picking_renewing_and_ending_at_once_never_deadlock(world, local):
-    for _ in range(25):
-        runs = [await world.submit(slices=6, cap=0) for _ in range(2)]
-        held = []
-        for run_id in runs:
-            held += [await world.claim(run_id, part) for part in (4, 1, 3)]
-        pairs = [(claim.slice_id, claim.epoch) for claim in held]
-        await asyncio.gather(
-            *(pick_slices(world.pool, 100, 100) for _ in range(2)),
-            renew_leases(world.pool, pairs[::-1], 9),
-            renew_leases(world.pool, pairs, 9),
-            *(settle_run(world.pool, run_id, cancelled=True) for run_id in runs),
-        )
-        for run_id in runs:
-            await world.check(run_id)
-
-
 ROW = "insert into samples (run_id, key, provider, model_id, context_tokens, ordinal, attempts, ok"
 ILLEGAL = (
     "update runs set state = 'done'",
@@ -441,12 +239,3 @@ async def test_the_database_refuses_every_illegal_state(world):
     for change in ILLEGAL:
         with pytest.raises(REFUSED):
             await world.pool.execute(change)
-
-
-async def test_a_summary_reads_what_was_stored(world):
-    run_id = await world.submit(runs=4)
-    await world.record(await world.claim(run_id), 1, range(4))
-    await settle_run(world.pool, run_id)
-    summary = msgspec.json.decode((await world.run(run_id))["summary"])
-    assert summary["rows"][0]["ttft_ms"]["mean"] == 12.5
-    assert summary["rows"][0]["itl_ms"]["n"] == 8

@@ -175,3 +175,17 @@ async def worker_of(stores):
             return worker
 
         yield make
+
+
+@pytest.fixture
+def ended(world, until):
+    """Wait for a run's end."""
+
+    async def wait(run_id, within=15):
+        async def over():
+            run = await world.run(run_id)
+            return run if run["finished_at"] else None
+
+        return await until(over, within)
+
+    return wait
