@@ -3,8 +3,10 @@
 Losing it costs latency, never data: the scheduler rings again what nobody heard.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
@@ -15,6 +17,7 @@ from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import ConnectionPool
 from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 PROTOCOL: Final = 1  # workers of another protocol read another queue
@@ -25,6 +28,7 @@ CANCEL: Final = "assay:cancel"
 EXECUTE: Final = "execute_slice"
 JOB_TTL_MS: Final = 7 * 24 * 3600 * 1000
 LUA: Final = Path(__file__).parent / "lua"
+ANSWER_S: Final = 1.0  # Redis is away when it takes longer
 REDIS_DOWN: Final = (RedisError, OSError, TimeoutError)
 
 Redis = ArqRedis  # what everybody else calls it: arq is known here and in worker.consume only
@@ -45,11 +49,43 @@ class Ring(NamedTuple):
         return f"{self.slice_id}:{self.epoch}"
 
 
+@asynccontextmanager
+async def _in_time() -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {ANSWER_S:g} s") from None
+
+
+class Link(AbstractConnection):
+    """A connection that bounds its waiting with `asyncio.timeout`.
+
+    redis-py's own `socket_timeout` sends by `asyncio.wait_for`, and that one swallows a cancel
+    which comes as it ends (Python 3.11): whoever was to stop goes on.
+    """
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        try:
+            if not self.is_connected:
+                await self.connect()
+            async with _in_time():
+                await super().send_packed_command(*args, **options)
+        except BaseException:  # half a dialogue: the next command would get its answer
+            await self.disconnect(nowait=True)
+            raise
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        if options.get("timeout") is not None:  # a listener: silence is no failure
+            return cast(Any, await super().read_response(*args, **options))
+        async with _in_time():
+            return cast(Any, await super().read_response(*args, **options))
+
+
 def open_redis(url: str) -> Redis:
     """Make a client; it connects when first used and fails fast when Redis is away."""
-    pool = ConnectionPool.from_url(
-        url, socket_connect_timeout=1.0, socket_timeout=5.0, health_check_interval=10
-    )
+    pool = ConnectionPool.from_url(url, socket_connect_timeout=1.0, health_check_interval=10)
+    pool.connection_class = type("Link", (Link, pool.connection_class), {})
     return ArqRedis(
         connection_pool=pool,
         job_serializer=encode,
