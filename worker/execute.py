@@ -20,6 +20,7 @@ from worker.runs.job import Job
 from worker.runs.table import JOBS
 
 log: Final = logging.getLogger("assay.worker")
+SWALLOWED_S: Final = 1.0
 
 
 class Body(NamedTuple):
@@ -65,8 +66,7 @@ async def _perform(body: Body, claim: Claim, progress: Progress) -> None:
             writer.result()
         await performer
     finally:
-        await _end(performer)
-        await _end(writer)
+        await _end(performer, writer)  # at once: a cancel may come while we wait
 
 
 async def _as_coroutine(job: Job, kind: str) -> None:
@@ -165,6 +165,9 @@ async def _ring_next(body: Body) -> None:
         await body.bell.ring(rings)
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they are over: a library may swallow a cancel."""
+    while left := {task for task in tasks if not task.done()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=SWALLOWED_S)
