@@ -18,11 +18,12 @@ else:  # the stubs' generics do not exist at run time
 OUTAGES: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # a connection that breaks in mid-protocol
+    asyncpg.OperatorInterventionError,  # shut down, crashed, starting, cancelled
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory or connections
+    asyncpg.PostgresSystemError,  # its disk fails
+    asyncpg.TransactionRollbackError,  # deadlock
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TooManyConnectionsError,
     OSError,
     TimeoutError,
 )
