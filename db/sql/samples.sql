@@ -1,10 +1,11 @@
 -- name: record_batch :maybe
 -- The one hot write: samples, attempts and events of up to some 50 calls, counted once. No row:
--- the lease is lost, or this very batch is already in. Lock order everywhere: slice, then run.
+-- the lease is lost, this very batch is already in, or the server lost the one before it.
+-- Lock order everywhere: slice, then run.
 with fence as (
   update slices set last_batch = $3, opened = true,
     crash_count = case when json_array_length($4) > 0 then 0 else crash_count end
-  where id = $1 and epoch = $2 and state = 'running' and last_batch < $3
+  where id = $1 and epoch = $2 and state = 'running' and last_batch = $3 - 1
   returning run_id
 ), stored as (
   insert into samples (run_id, key, provider, model_id, context_tokens, ordinal, ok, error_code,
