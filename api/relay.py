@@ -214,10 +214,16 @@ class Hub:
                     await self._read(watched)
 
     async def _read(self, watched: Channel) -> None:
+        """Hand on what follows the last event; where that one is gone, so is the run."""
         if watched.last is None:
             return
-        while events := await list_events(self._pool, watched.run_id, watched.last):
+        events = await list_events(self._pool, watched.run_id, watched.last - 1)
+        if not events:
+            for subscriber in watched.subscribers:
+                subscriber.close()
+        while events:
             watched.feed(Frames(events))
+            events = await list_events(self._pool, watched.run_id, watched.last)
 
     def _everybody(self) -> Iterable[Subscriber]:
         return [s for watched in self._channels.values() for s in watched.subscribers]
