@@ -2,9 +2,7 @@
 -- One statement, so one transaction: the run, its slices and its first event. A slice is marked
 -- rung only while its owner is below his concurrency; the rest wait for the dispatcher.
 with busy as (
-  select count(*)::int as slices from slices join runs on runs.id = slices.run_id
-  where (slices.state = 'running' or (slices.state = 'queued' and slices.rung_at is not null))
-    and runs.owner_id = $2
+  select count(*)::int as slices from slices where busy and owner_id = $2
 ), run as (
   insert into runs (id, owner_id, kind, visibility, priority, spec, planned, last_seq)
   values ($1, $2, $3, $4, $5, $6, $7, 1)
@@ -13,8 +11,8 @@ with busy as (
   insert into run_events (run_id, seq, type, data)
   select id, 1, 'status', status_event(kind, 'queued') from run
 )
-insert into slices (id, run_id, ordinal, rung_at)
-select gen_random_uuid(), run.id, part, case when busy.slices + part < $9 then now() end
+insert into slices (id, run_id, owner_id, ordinal, rung_at)
+select gen_random_uuid(), run.id, $2, part, case when busy.slices + part < $9 then now() end
 from run, busy, generate_series(0, $8 - 1) as part
 returning id, rung_at is not null as rung;
 

@@ -60,16 +60,14 @@ returning id, run_id, crash_count;
 -- name: pick_slices :many
 -- Fair: every owner's first waiting slice before anybody's second, counting what he has running.
 with busy as (
-  select runs.owner_id, count(*) as slices from slices join runs on runs.id = slices.run_id
-  where slices.state = 'running' or (slices.state = 'queued' and slices.rung_at is not null)
-  group by runs.owner_id
+  select owner_id, count(*) as slices from slices where busy group by owner_id
 ), ranked as (
   select slices.id, runs.priority, runs.created_at,
     coalesce(busy.slices, 0) + row_number() over (
-      partition by runs.owner_id order by runs.priority desc, runs.created_at, slices.ordinal
+      partition by slices.owner_id order by runs.priority desc, runs.created_at, slices.ordinal
     ) as place
-  from slices join runs on runs.id = slices.run_id left join busy using (owner_id)
-  where slices.state = 'queued' and slices.rung_at is null
+  from slices join runs on runs.id = slices.run_id left join busy on busy.owner_id = slices.owner_id
+  where slices.state = 'queued' and slices.rung_at is null and coalesce(busy.slices, 0) < $1
 )
 update slices set rung_at = now()
 where id in (

@@ -42,6 +42,7 @@ create index runs_to_cancel on runs (cancel_requested_at)
 create table slices (
   id uuid primary key,
   run_id uuid not null references runs on delete cascade,
+  owner_id uuid not null, -- its run's: turns are counted without a join
   ordinal integer not null,
   state text not null default 'queued'
     check (state in ('queued', 'running', 'completed', 'failed', 'cancelled')),
@@ -53,15 +54,17 @@ create table slices (
   lease_until timestamptz,
   rung_at timestamptz, -- told to the queue; null: waits for its turn
   created_at timestamptz not null default now(),
+  -- counts against its owner's concurrency; a column, so that one small index answers for it
+  busy boolean not null generated always as
+    (state = 'running' or (state = 'queued' and rung_at is not null)) stored,
   unique (run_id, ordinal),
   constraint leased_if_and_only_if_running
     check ((state = 'running') = (lease_until is not null and owner is not null))
 ) with (fillfactor = 70); -- heartbeats and batches update in place
 create index slices_waiting on slices (created_at) where state = 'queued';
 create index slices_leased on slices (lease_until) where state = 'running';
-create index slices_busy on slices (run_id)
-  where state = 'running' or (state = 'queued' and rung_at is not null);
-create index slices_unrung on slices (run_id) where state = 'queued' and rung_at is null;
+create index slices_busy on slices (owner_id) where busy;
+create index slices_unrung on slices (owner_id) where state = 'queued' and rung_at is null;
 
 create table samples (
   run_id uuid not null references runs on delete cascade,

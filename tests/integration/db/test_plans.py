@@ -21,8 +21,8 @@ insert into runs (id, owner_id, kind, visibility, spec, planned, last_seq, state
     case when n % 400 <> 0 and n % 401 <> 0 then now() end,
     case when n % 50 = 0 then now() end
   from owners, generate_series(1, 20000) n;
-insert into slices (id, run_id, ordinal, state, owner, lease_until, rung_at)
-  select gen_random_uuid(), id, 0, state, case when state = 'running' then 'w' end,
+insert into slices (id, run_id, owner_id, ordinal, state, owner, lease_until, rung_at)
+  select gen_random_uuid(), id, owner_id, 0, state, case when state = 'running' then 'w' end,
     case when state = 'running' then now() + interval '1 min' end, now() from runs;
 insert into run_events (run_id, seq, type, data)
   select id, n, 'status', '{"status":"queued","kind":"benchmark"}' from runs, generate_series(1, 3) n;
@@ -77,7 +77,7 @@ def arguments(run_id, owner, slice_id):
 async def big(pool):
     await pool.execute(FILL)
     return await pool.fetchrow(
-        "select runs.id, owner_id, slices.id as slice_id from runs join slices on run_id = runs.id"
+        "select runs.id, runs.owner_id, slices.id as slice_id from runs join slices on run_id = runs.id"
         " where runs.state = 'running' limit 1"
     )
 
