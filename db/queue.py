@@ -16,8 +16,7 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from redis.asyncio import ConnectionPool
-from redis.asyncio.client import PubSub
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.client import Pipeline, PubSub
 from redis.exceptions import RedisError
 
 PROTOCOL: Final = 1  # workers of another protocol read another queue
@@ -31,7 +30,6 @@ LUA: Final = Path(__file__).parent / "lua"
 ANSWER_S: Final = 1.0  # Redis is away when it takes longer
 REDIS_DOWN: Final = (RedisError, OSError, TimeoutError)
 
-Redis = ArqRedis  # what everybody else calls it: arq is known here and in worker.consume only
 Script = Callable[..., Awaitable[Any]]
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -58,35 +56,36 @@ async def _in_time() -> AsyncGenerator[None]:
         raise TimeoutError(f"no answer within {ANSWER_S:g} s") from None
 
 
-class Link(AbstractConnection):
-    """A connection that bounds its waiting with `asyncio.timeout`.
+class Batch(Pipeline):
+    """A pipeline that is answered in time, or fails."""
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
+        async with _in_time():
+            return await super().execute(raise_on_error)
+
+
+class Redis(ArqRedis):
+    """A client that bounds each command with one `asyncio.timeout`.
 
     redis-py's own `socket_timeout` sends by `asyncio.wait_for`, and that one swallows a cancel
-    which comes as it ends (Python 3.11): whoever was to stop goes on.
+    which comes as it ends (Python 3.11): whoever was to stop goes on. It also costs a task each.
     """
 
-    async def send_packed_command(self, *args: Any, **options: Any) -> None:
-        try:
-            if not self.is_connected:
-                await self.connect()
-            async with _in_time():
-                await super().send_packed_command(*args, **options)
-        except BaseException:  # half a dialogue: the next command would get its answer
-            await self.disconnect(nowait=True)
-            raise
-
-    async def read_response(self, *args: Any, **options: Any) -> Any:
-        if options.get("timeout") is not None:  # a listener: silence is no failure
-            return cast(Any, await super().read_response(*args, **options))
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
         async with _in_time():
-            return cast(Any, await super().read_response(*args, **options))
+            return cast(Any, await super().execute_command(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Batch:  # noqa: FBT001, FBT002 - redis-py's
+        return Batch(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 def open_redis(url: str) -> Redis:
     """Make a client; it connects when first used and fails fast when Redis is away."""
-    pool = ConnectionPool.from_url(url, socket_connect_timeout=1.0, health_check_interval=10)
-    pool.connection_class = type("Link", (Link, pool.connection_class), {})
-    return ArqRedis(
+    pool = cast(
+        ConnectionPool,
+        ConnectionPool.from_url(url, socket_connect_timeout=1.0, health_check_interval=10),
+    )
+    return Redis(
         connection_pool=pool,
         job_serializer=encode,
         job_deserializer=decode,

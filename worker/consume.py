@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any, Final, cast
 from uuid import UUID
 
-from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, retry_key_prefix
 from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
@@ -26,6 +25,7 @@ from db.queue import (
     QUEUE,
     REDIS_DOWN,
     WAKE,
+    Redis,
     decode,
     encode,
     next_message,
@@ -44,7 +44,7 @@ Listener = Callable[[bytes], None]
 class LeaseWorker(Worker):
     """Claims doorbell jobs and executes their slices, at most `slots` at a time."""
 
-    def __init__(self, redis: ArqRedis, execute: Execute, owner: str, slots: int) -> None:
+    def __init__(self, redis: Redis, execute: Execute, owner: str, slots: int) -> None:
         async def execute_slice(ctx: dict[Any, Any], *ids: str) -> None:  # noqa: ARG001 - arq's
             await execute(UUID(ids[0]))
 
