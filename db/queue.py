@@ -76,15 +76,13 @@ class Redis(ArqRedis):
             return cast(Any, await super().execute_command(*args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Batch:  # noqa: FBT001, FBT002 - redis-py's
-        return Batch(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pool = cast(ConnectionPool, self.connection_pool)
+        return Batch(pool, self.response_callbacks, transaction, shard_hint)
 
 
 def open_redis(url: str) -> Redis:
     """Make a client; it connects when first used and fails fast when Redis is away."""
-    pool = cast(
-        ConnectionPool,
-        ConnectionPool.from_url(url, socket_connect_timeout=1.0, health_check_interval=10),
-    )
+    pool = ConnectionPool.from_url(url, socket_connect_timeout=1.0, health_check_interval=10)
     return Redis(
         connection_pool=pool,
         job_serializer=encode,
