@@ -1,6 +1,7 @@
 """What the answers of all wires share: typed reading, honest counts, error texts."""
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -115,9 +116,9 @@ class StreamDecoder(Decoder):
         self._failure: BadResponse | Refused | None = None
         self.finished = False
 
+    @abstractmethod
     def read(self, event: bytes) -> Iterable[Delta]:
         """Return the deltas of one event."""
-        raise NotImplementedError
 
     def end(self) -> Iterable[Delta]:
         """Return the deltas that only the end of the stream tells."""
