@@ -1,9 +1,10 @@
 """What the command says: data on stdout, talk on stderr."""
 
-import contextlib
+import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -17,8 +18,10 @@ WIDE: Final = 200  # a table that goes to a file or a pipe is never folded
 
 def say(text: str) -> None:
     """Tell the person at the terminal something, if there still is one; never raises OSError."""
-    with contextlib.suppress(OSError):
+    try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that talks
+    except OSError:  # what is left unsaid would make the interpreter's own exit fail
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as we live
 
 
 def brief(text: str) -> str:

@@ -174,10 +174,10 @@ def test_stores_that_are_set_are_used(up, folder):
 
 
 def test_a_program_that_cannot_start_is_told_in_a_line(folder):
-    done = assay("up", "--port", "0", "--data", str(folder / "failed"), REDIS_URL="nonsense://x")
+    done = assay("up", "--port", "0", "--data", str(folder / "failed"), REDIS_URL="redis://x:odd")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("assay: api did not start")
-    assert "Redis URL must specify" in done.stderr.splitlines()[-1]
+    assert "Port could not be cast" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
