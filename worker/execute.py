@@ -20,6 +20,7 @@ from worker.runs.job import Job
 from worker.runs.table import JOBS
 
 log: Final = logging.getLogger("assay.worker")
+PATIENCE_S: Final = (0.0, 0.2, 1.0)  # a stopping worker tries so often to hand back
 SWALLOWED_S: Final = 1.0
 
 
@@ -150,11 +151,29 @@ async def _hand_back(body: Body, claim: Claim) -> None:
 
 
 async def _abandon(body: Body, task: asyncio.Task[None], claim: Claim, progress: Progress) -> None:
-    """We were cancelled from outside: close what is open and give the slice back."""
+    """We were cancelled from outside: close what is open and give the slice back.
+
+    A second cancel changes nothing; whoever cannot wait kills the process, and the lease runs out.
+    """
     await _end(task)
-    with suppress(LeaseLost, *OUTAGES):
-        await progress.flush()
-        await asyncio.shield(_hand_back(body, claim))
+    giving_up = asyncio.create_task(_give_up(body, claim, progress))
+    while not giving_up.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({giving_up})
+    giving_up.result()
+
+
+async def _give_up(body: Body, claim: Claim, progress: Progress) -> None:
+    for pause_s in PATIENCE_S:
+        await asyncio.sleep(pause_s)
+        try:
+            await progress.flush()
+            return await _hand_back(body, claim)
+        except LeaseLost:
+            return None
+        except OUTAGES as error:
+            log.warning("slice %s is not handed back yet: %s", claim.slice_id, error)
+    return None
 
 
 async def _ring_next(body: Body) -> None:
