@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from db.queue import Doorbell, Ring, close_redis, open_redis
 from tests.benchmarks.report import fresh_stores, print_facts, print_table, spread
 
-JOBS, ROUNDS, PROBES, CALLERS = 3_000, 3, 100, 16
+JOBS, ROUNDS, PROBES, CALLERS = 8_000, 3, 100, 16
 STARTED = "bench:started"
 
 
@@ -78,6 +78,8 @@ async def measure(url, worker_kind, connect, ring):
     redis = connect(url)
     await redis.flushall()
     ids = [str(uuid4()) for _ in range(JOBS)]
+    await ring(redis, [str(uuid4()) for _ in range(CALLERS)])  # open the connections
+    await redis.flushall()
     began = time.perf_counter()
     await ring(redis, ids)
     enqueue = JOBS / (time.perf_counter() - began)
