@@ -147,8 +147,9 @@ class Hub:
         watched.subscribers.discard(subscriber)
         if not watched.subscribers:
             del self._channels[name]
-            with suppress(*REDIS_DOWN):
-                await self._pubsub.unsubscribe(name.decode())
+            if not self._closing:  # else the client may be closed already, and would reconnect
+                with suppress(*REDIS_DOWN):
+                    await self._pubsub.unsubscribe(name.decode())
 
     def close(self) -> None:
         """End every stream: the process stops, its clients come back elsewhere."""

@@ -127,6 +127,14 @@ class Process:
             await asyncio.wait(self.tasks)
         self.tasks = []
 
+    async def end(self):
+        """Stop, and wait for the jobs too: they use connections that are about to be closed."""
+        await self.stop()
+        while jobs := list(self.worker.tasks.values()):
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
+
 
 @pytest.fixture
 async def process(stores, pool, settings):
@@ -145,7 +153,7 @@ async def process(stores, pool, settings):
             worker = LeaseWorker(redis, lambda id_: execute_slice(body, id_), owner, mine.slots)
             worker.listen(hands.cancel_run, gate.pause)
             made = Process(body, worker, gate)
-            stack.push_async_callback(made.stop)
+            stack.push_async_callback(made.end)
             return made
 
         yield make
