@@ -28,6 +28,7 @@ class Progress:
         self._samples: list[bytes] = []
         self._attempts: list[bytes] = []
         self._events: list[Event] = []
+        self._told: list[Told] = []
         self._number = 0
         self._unwritten: tuple[Batch, list[Event]] | None = None
         self._filled = asyncio.Event()
@@ -56,23 +57,26 @@ class Progress:
 
         Cancelling it loses nothing: the next flush sends the same batch again.
         """
-        while (told := await self._write_next()) is not None:
-            if told:
-                await publish(self._redis, self.run_id, told)
+        while await self._write_next() or self._told:
+            told = tuple(self._told)
+            await publish(self._redis, self.run_id, told)
+            del self._told[
+                : len(told)
+            ]  # a cancelled publish is repeated: readers drop what they have
 
-    async def _write_next(self) -> list[Told] | None:
-        """Write one batch; what is to be published of it, None when there is nothing to write."""
+    async def _write_next(self) -> bool:
+        """Write one batch and note what is to be published of it; False without anything to write."""
         async with self._writing:
             self._filled.clear()
             if not self._unwritten and not self._events and not self._samples:
-                return None
+                return False
             self._unwritten = self._unwritten or self._take()
             batch, events = self._unwritten
             before = await self._write(batch)
             self._unwritten = None
-        if before is None:  # in already; whoever misses its events reads the table
-            return []
-        return [Told(before + i, *event) for i, event in enumerate(events, 1)]
+        if before is not None:  # else it was in already; whoever misses it reads the table
+            self._told += [Told(before + i, *event) for i, event in enumerate(events, 1)]
+        return True
 
     @property
     def run_id(self) -> UUID:
