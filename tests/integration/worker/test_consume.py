@@ -25,37 +25,15 @@ from db.queue import (
     open_redis,
 )
 from scheduler.upkeep import Floor, Pace, tick
+from tests.integration.worker.job_log import Log, is_idle
 from worker import consume
 
 KEY = "arq:job:"
 
 
-class Log:
-    """What was executed, and for how long each holds its slot."""
-
-    def __init__(self, hold_s=0.0):
-        self.began, self.hold_s, self.running, self.peak = [], hold_s, 0, 0
-        self.times = {}
-
-    async def __call__(self, slice_id):
-        self.began.append(slice_id)
-        self.times[slice_id] = time.perf_counter()
-        self.running += 1
-        self.peak = max(self.peak, self.running)
-        try:
-            await asyncio.sleep(self.hold_s)
-        finally:
-            self.running -= 1
-
-
 @pytest.fixture
 def bell(redis):
     return Doorbell(redis)
-
-
-async def is_idle(redis):
-    keys = await redis.keys("arq:*")
-    return not keys
 
 
 async def test_a_job_is_executed_once_and_leaves_no_key(redis, bell, worker_of, until):
