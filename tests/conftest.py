@@ -48,6 +48,19 @@ async def database_url(stores):
     await admin.close()
 
 
+@pytest.fixture(scope="module")
+async def shared(stores):
+    """Make a migrated database that the tests of a module share; gives its URL and a pool."""
+    name = f"shared_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(stores.database_url)
+    await admin.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+    pool = await open_pool(_named(stores.database_url, name), 2)
+    yield _named(stores.database_url, name), pool
+    await pool.close()
+    await admin.execute(f"drop database {name} with (force)")
+    await admin.close()
+
+
 @pytest.fixture
 async def redis(stores):
     client = open_redis(stores.redis_url)

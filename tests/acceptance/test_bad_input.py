@@ -2,12 +2,9 @@
 
 from io import BytesIO
 
-import asyncpg
 import pytest
 
 from db.domain.catalog import PROVIDERS
-from db.migrate import migrate
-from db.pool import open_pool
 from tests.stack import open_stack
 
 GOOD = {"kind": "benchmark", "models": ["sim/fast"], "runs": 1}
@@ -46,14 +43,9 @@ RAW = {
 
 
 @pytest.fixture(scope="module")
-async def calls(stores):
+async def calls(shared, stores):
     """One API on a database of its own; counts rows before and after each call."""
-    admin = await asyncpg.connect(stores.database_url)
-    await admin.execute("drop database if exists bad_input with (force)")
-    await admin.execute("create database bad_input")
-    url = stores.database_url.replace("/assay?", "/bad_input?")
-    pool = await open_pool(url, 2)
-    await migrate(pool)
+    url, pool = shared
     async with open_stack(url, stores.redis_url) as (_, client):
 
         async def call(method, path, **options):
@@ -63,9 +55,6 @@ async def calls(stores):
             return status, body
 
         yield call
-    await pool.close()
-    await admin.execute("drop database bad_input with (force)")
-    await admin.close()
 
 
 async def count(pool):

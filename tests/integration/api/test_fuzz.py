@@ -4,7 +4,6 @@ import json
 from urllib.parse import quote
 
 import aiohttp
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, example, given, settings as profile, strategies as st
 from yarl import URL
@@ -12,8 +11,6 @@ from yarl import URL
 from api.app import DIALECTS
 from api.errors import Speaker
 from api.openbench.runs import RunSheet
-from db.migrate import migrate
-from db.pool import open_pool
 from tests.stack import Client, Stack, until
 
 
@@ -125,14 +122,9 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-async def fuzzed(stores):
+async def fuzzed(shared, stores):
     """Serve from a process, on a database of its own."""
-    admin = await asyncpg.connect(stores.database_url)
-    await admin.execute("drop database if exists fuzzed with (force)")
-    await admin.execute("create database fuzzed")
-    url = stores.database_url.replace("/assay?", "/fuzzed?")
-    pool = await open_pool(url, 1)
-    await migrate(pool)
+    url, pool = shared
     stack = Stack(url, stores.redis_url)
     await stack.start("api")
     await until(lambda: stack._answers(f"{stack.url}/readyz"))
@@ -142,9 +134,6 @@ async def fuzzed(stores):
     ) as session:
         yield Fuzzed(Client(stack, session), pool)
     await stack.stop("api", 9)
-    await pool.close()
-    await admin.execute("drop database fuzzed with (force)")
-    await admin.close()
 
 
 @fuzz(150)
